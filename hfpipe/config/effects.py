@@ -1,0 +1,175 @@
+"""Finds settings that would have no effect beside the others: believing they had one is worse than an error.
+
+A setting that a stronger source switched off (the command line over the file) was overridden and is no mistake.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfpipe.config.settled import Settled
+from hfpipe.errors import Problem
+
+_DEMO = "demo:"
+
+
+@dataclass(frozen=True)
+class Idle:
+    """`keys` do nothing `when` this holds, which the keys `by` decide."""
+
+    keys: tuple[str, ...]
+    by: tuple[str, ...]
+    when: Callable[[Settled], bool]
+    rule: str
+    remedy: str = "remove it"
+
+
+def find_idle_settings(settled: Settled) -> Iterator[Problem]:
+    """Yield a problem for each given setting that changes nothing."""
+    for idle in _IDLE:
+        if idle.when(settled):
+            for key in idle.keys:
+                if settled.is_given(key) and not _is_overridden(settled, key, idle.by):
+                    yield settled.problem(key, f"has no effect {idle.rule}", idle.remedy)
+
+
+def _is_overridden(settled: Settled, key: str, by: tuple[str, ...]) -> bool:
+    return any(settled.origin(other).outranks(settled.origin(key)) for other in by)
+
+
+def _names_local_model(settled: Settled) -> bool:
+    name = str(settled.get("model_name_or_path") or "")
+    return name.startswith(_DEMO) or Path(name).is_dir()
+
+
+def _trackio_is_off(settled: Settled) -> bool:
+    reporters = settled.get("report_to")
+    return not (isinstance(reporters, list | tuple) and {"trackio", "all"} & set(reporters))
+
+
+def _is_limited_by_steps(settled: Settled) -> bool:
+    return settled.get("max_steps") not in (None, -1)
+
+
+_IDLE: tuple[Idle, ...] = (
+    Idle(
+        ("validation_fraction",),
+        by=("validation_file",),
+        when=lambda settled: settled.has("validation_file"),
+        rule="beside validation_file",
+        remedy="remove one of them",
+    ),
+    Idle(
+        (
+            "validation_file",
+            "test_file",
+            "text_column_names",
+            "label_column_name",
+            "field_delimiter",
+            "document_per",
+            "label_names",
+        ),
+        by=("dataset_name",),
+        when=lambda settled: settled.has("dataset_name"),
+        rule="beside dataset_name, which brings its own parts and columns",
+        remedy="remove it, or give your own train_file in place of dataset_name",
+    ),
+    Idle(
+        ("max_predict_samples",),
+        by=("test_file", "dataset_name"),
+        when=lambda settled: not settled.has("test_file") and not settled.has("dataset_name"),
+        rule="without test data",
+        remedy="add test_file, or remove it",
+    ),
+    Idle(
+        ("model_size", "model_type", "vocab_size"),
+        by=("model_name_or_path",),
+        when=lambda settled: settled.has("model_name_or_path"),
+        rule="beside model_name_or_path, which has them already",
+        remedy="remove one of them",
+    ),
+    Idle(
+        ("vocab_size",),
+        by=("tokenizer_name",),
+        when=lambda settled: settled.has("tokenizer_name") and not settled.has("model_name_or_path"),
+        rule="beside tokenizer_name, which has its own vocabulary",
+        remedy="remove one of them",
+    ),
+    Idle(
+        ("model_revision",),
+        by=("model_name_or_path",),
+        when=lambda settled: not settled.has("model_name_or_path") or _names_local_model(settled),
+        rule="without a model_name_or_path on the Hub",
+    ),
+    Idle(
+        ("save_steps",),
+        by=("save_strategy", "eval_strategy"),
+        when=lambda settled: settled.get("save_strategy") != "steps",
+        rule="while save_strategy is not 'steps'",
+        remedy="add save_strategy: steps",
+    ),
+    Idle(
+        ("eval_steps",),
+        by=("eval_strategy", "save_strategy"),
+        when=lambda settled: settled.get("eval_strategy") != "steps",
+        rule="while eval_strategy is not 'steps'",
+        remedy="add eval_strategy: steps",
+    ),
+    Idle(
+        ("eval_delay",),
+        by=("eval_strategy",),
+        when=lambda settled: settled.get("eval_strategy") == "no",
+        rule="while eval_strategy is 'no'",
+    ),
+    Idle(
+        ("logging_steps",),
+        by=("logging_strategy",),
+        when=lambda settled: settled.get("logging_strategy") in ("no", "epoch"),
+        rule="while logging_strategy is not 'steps'",
+    ),
+    Idle(
+        ("save_total_limit",),
+        by=("save_strategy",),
+        when=lambda settled: settled.get("save_strategy") == "no",
+        rule="while save_strategy is 'no'",
+    ),
+    Idle(
+        ("early_stopping_threshold",),
+        by=("early_stopping_patience",),
+        when=lambda settled: not settled.has("early_stopping_patience"),
+        rule="without early_stopping_patience",
+        remedy="add early_stopping_patience",
+    ),
+    Idle(
+        ("num_train_epochs",),
+        by=("max_steps",),
+        when=_is_limited_by_steps,
+        rule="beside max_steps, which decides the length of the run",
+        remedy="remove one of them",
+    ),
+    Idle(
+        ("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_multiprocessing_context"),
+        by=("dataloader_num_workers",),
+        when=lambda settled: not settled.get("dataloader_num_workers"),
+        rule="without workers",
+        remedy="add dataloader_num_workers",
+    ),
+    Idle(
+        ("activation_checkpointing_kwargs",),
+        by=("activation_checkpointing",),
+        when=lambda settled: not settled.get("activation_checkpointing"),
+        rule="without activation_checkpointing: true",
+    ),
+    Idle(
+        ("gradient_checkpointing_kwargs",),
+        by=("gradient_checkpointing",),
+        when=lambda settled: not settled.get("gradient_checkpointing"),
+        rule="without gradient_checkpointing: true",
+    ),
+    Idle(
+        ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+        by=("report_to",),
+        when=_trackio_is_off,
+        rule="without report_to: trackio",
+    ),
+)

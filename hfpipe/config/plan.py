@@ -1,0 +1,67 @@
+"""Values that follow from what the user said: saving follows evaluating, and the direction of a metric is known.
+
+A best model can only be kept where checkpoints are written when it is scored, so naming one of the two strategies
+decides the other. Nothing the user wrote is changed; `rules` refuses what does not agree.
+"""
+
+from collections.abc import Mapping
+
+from hfpipe.config.sections import FINETUNE, PRETRAIN
+from hfpipe.config.settled import Settled
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    FINETUNE: (
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "f1_weighted",
+        "mcc",
+        "precision",
+        "recall",
+        "f1",
+    ),
+    PRETRAIN: ("loss", "perplexity", "bits_per_byte"),
+}
+LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
+
+
+def plan_values(settled: Settled) -> Settled:
+    """Return the values with those added that follow from the given ones."""
+    return _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
+
+
+def _plan_strategies(settled: Settled) -> Settled:
+    evaluates, saves = settled.get("eval_strategy"), settled.get("save_strategy")
+    if settled.is_given("eval_strategy") and not settled.is_given("save_strategy") and evaluates != "no":
+        return settled.plan("save_strategy", evaluates, cause="eval_strategy")
+    if settled.is_given("save_strategy") and not settled.is_given("eval_strategy") and saves != "no":
+        return settled.plan("eval_strategy", saves, cause="save_strategy")
+    return settled
+
+
+def _plan_steps(settled: Settled) -> Settled:
+    if settled.get("eval_strategy") == "steps" and not settled.is_given("eval_steps"):
+        return settled.plan("eval_steps", settled.get("save_steps"), cause="save_steps")
+    if settled.get("save_strategy") == "steps" and not settled.is_given("save_steps"):
+        steps = settled.get("eval_steps")
+        return settled if steps is None else settled.plan("save_steps", steps, cause="eval_steps")
+    return settled
+
+
+def _plan_best_model(settled: Settled) -> Settled:
+    for cause in ("eval_strategy", "save_strategy"):
+        if settled.get(cause) == "no" and not settled.is_given("load_best_model_at_end"):
+            return settled.plan("load_best_model_at_end", False, cause=cause)
+    return settled
+
+
+def _plan_metric(settled: Settled) -> Settled:
+    metric = str(settled.get("metric_for_best_model")).removeprefix("eval_")
+    settled = Settled(settled.recipe, {**settled.values, "metric_for_best_model": metric}, settled.origins)
+    if settled.is_given("greater_is_better"):
+        return settled
+    # Trainer takes every metric that does not end in 'loss' for one that should rise.
+    return settled.plan("greater_is_better", metric not in LOWER_IS_BETTER, cause="metric_for_best_model")

@@ -1,0 +1,143 @@
+"""What settings must be given, and which contradict each other; every problem of a configuration, in one pass."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hfpipe.config.effects import find_idle_settings
+from hfpipe.config.installed import find_package
+from hfpipe.config.plan import LOWER_IS_BETTER, METRICS
+from hfpipe.config.sections import FINETUNE
+from hfpipe.config.settled import Settled
+from hfpipe.errors import Problem
+
+_DATASETS = ("demo:imdb",)
+_DEMO_MODELS = ("demo:minilm",)
+# Reporters whose package has another name, or more than one, are left to transformers.
+_REPORTER_PACKAGES = ("tensorboard", "wandb", "trackio", "mlflow", "comet_ml", "clearml", "codecarbon", "dvclive")
+
+
+def find_conflicts(settled: Settled) -> list[Problem]:
+    """Return the problems between settings that are each right by themselves."""
+    return [
+        *_check_sources(settled),
+        *_check_model(settled),
+        *_check_best_model(settled),
+        *_check_metric(settled),
+        *_check_evaluation(settled),
+        *_check_precision(settled),
+        *_check_class_weights(settled),
+        *_check_reporters(settled),
+        *find_idle_settings(settled),
+    ]
+
+
+def find_warnings(settled: Settled) -> list[str]:
+    """Return a line for each combination that is allowed and rarely meant."""
+    if settled.has("class_weights") and settled.get("label_smoothing_factor"):
+        return [
+            "class_weights beside label_smoothing_factor: the probabilities of the model will be distorted "
+            "(pytorch issue 104776); drop one of them if you need probabilities"
+        ]
+    return []
+
+
+def _by_strength(settled: Settled, first: str, second: str) -> tuple[str, str]:
+    """Return two keys in conflict, the one whose source is the stronger first."""
+    return (second, first) if settled.origin(second).outranks(settled.origin(first)) else (first, second)
+
+
+def _check_sources(settled: Settled) -> Iterator[Problem]:
+    name = settled.get("dataset_name")
+    if name is not None and name not in _DATASETS:
+        remedy = "download it and give its files as train_file"
+        remedy = "give a file as train_file" if Path(str(name)).exists() else remedy
+        yield settled.problem("dataset_name", f"must be {_DATASETS[0]} in this version", remedy)
+    if name is not None and settled.has("train_file"):
+        kept, other = _by_strength(settled, "dataset_name", "train_file")
+        yield settled.problem(kept, f"given beside {other} ({settled.origin(other)})", f"set {other} to null")
+    if name is None and not settled.has("train_file"):
+        yield Problem("train_file", "", "no training data is given", "set train_file, or dataset_name: demo:imdb")
+
+
+def _check_model(settled: Settled) -> Iterator[Problem]:
+    name = settled.get("model_name_or_path")
+    if name is None and settled.recipe == FINETUNE:
+        remedy = "set it to a folder, a name on the Hub, or demo:minilm"
+        yield Problem("model_name_or_path", "", "no model to fine-tune is given", remedy)
+    for key in ("model_name_or_path", "tokenizer_name"):
+        value = settled.get(key)
+        if isinstance(value, str) and value.startswith("demo:") and value not in _DEMO_MODELS:
+            yield settled.problem(key, "no such demo model", f"the one there is: {_DEMO_MODELS[0]}")
+
+
+def _check_best_model(settled: Settled) -> Iterator[Problem]:
+    if not settled.get("load_best_model_at_end"):
+        return
+    evaluates, saves = settled.get("eval_strategy"), settled.get("save_strategy")
+    for key, strategy in (("eval_strategy", evaluates), ("save_strategy", saves)):
+        if strategy == "no":
+            remedy = f"write {key}: epoch, or load_best_model_at_end: false"
+            yield settled.problem("load_best_model_at_end", f"needs {key} other than 'no'", remedy)
+    if "no" in (evaluates, saves):
+        return
+    if evaluates != saves:
+        yield settled.problem(
+            "save_strategy",
+            f"must be eval_strategy ({evaluates}), so that the best model is among the checkpoints",
+            f"write save_strategy: {evaluates}, or load_best_model_at_end: false",
+        )
+    elif evaluates == "steps":
+        yield from _check_save_steps(settled)
+
+
+def _check_save_steps(settled: Settled) -> Iterator[Problem]:
+    every, saved = settled.get("eval_steps"), settled.get("save_steps")
+    if isinstance(every, int) and isinstance(saved, int) and saved % every:
+        nearest = max(1, round(saved / every)) * every
+        yield settled.problem(
+            "save_steps" if settled.is_given("save_steps") else "eval_steps",
+            f"save_steps ({saved:,}) must be a multiple of eval_steps ({every:,}), so that the best model is saved",
+            f"write save_steps: {nearest}, or load_best_model_at_end: false",
+        )
+
+
+def _check_metric(settled: Settled) -> Iterator[Problem]:
+    metric, known = settled.get("metric_for_best_model"), METRICS[settled.recipe]
+    if metric not in known:
+        yield settled.problem("metric_for_best_model", "no such metric", f"use one of {', '.join(known)}")
+    elif settled.is_given("greater_is_better") and settled.get("greater_is_better") == (metric in LOWER_IS_BETTER):
+        direction = "lower" if metric in LOWER_IS_BETTER else "greater"
+        yield settled.problem("greater_is_better", f"{metric} is better when {direction}", "leave it out")
+
+
+def _check_evaluation(settled: Settled) -> Iterator[Problem]:
+    if settled.get("eval_strategy") != "no":
+        return
+    if settled.has("early_stopping_patience"):
+        yield settled.problem("early_stopping_patience", "needs evaluations", "write eval_strategy: steps or epoch")
+    if settled.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"):
+        yield settled.problem("lr_scheduler_type", "needs evaluations", "write eval_strategy: steps or epoch")
+
+
+def _check_precision(settled: Settled) -> Iterator[Problem]:
+    if settled.get("bf16") and settled.get("fp16"):
+        kept, other = _by_strength(settled, "bf16", "fp16")
+        yield settled.problem(kept, f"given beside {other} ({settled.origin(other)})", "keep one of them")
+
+
+def _check_class_weights(settled: Settled) -> Iterator[Problem]:
+    weights = settled.get("class_weights")
+    if isinstance(weights, str) and weights != "balanced":
+        yield settled.problem(
+            "class_weights", "must be 'balanced' or a mapping", "write class_weights: {label: weight, ...}"
+        )
+    if isinstance(weights, dict) and any(weight <= 0 for weight in weights.values()):
+        yield settled.problem("class_weights", "weights must be above 0", "leave labels out of the data to ignore them")
+
+
+def _check_reporters(settled: Settled) -> Iterator[Problem]:
+    reporters = settled.get("report_to")
+    for name in reporters if isinstance(reporters, list | tuple) else ():
+        if name in _REPORTER_PACKAGES and find_package(name) is None:
+            remedy = "pip install 'hfpipe[tensorboard]'" if name == "tensorboard" else f"pip install {name}"
+            yield settled.problem("report_to", f"{name} is not installed", remedy)

@@ -1,0 +1,70 @@
+"""The resolved configuration of one run: each part's section, and who decided each value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfpipe.config.given import Origin
+from hfpipe.config.sections import DataSettings, EvaluationSettings, ModelSettings, TrainingSettings
+from hfpipe.config.values import JSON
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run.
+
+    `trainer_arguments` holds `TrainingArguments` fields only: the recipe's defaults overlaid with what was given or
+    follows from it. `origins` has every key of every section and of `trainer_arguments`.
+    """
+
+    recipe: str
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    trainer_arguments: Mapping[str, Any]
+    origins: Mapping[str, Origin]
+    config_file: Path | None
+
+    @property
+    def output_dir(self) -> Path:
+        """The run directory: as set, else `runs/` and the name of the YAML file or of the recipe."""
+        if self.training.output_dir is not None:
+            return Path(self.training.output_dir).expanduser()
+        return Path("runs") / (_run_name(self.config_file) if self.config_file else self.recipe)
+
+    def sections(self) -> dict[str, Mapping[str, object]]:
+        """Return the values by section and key, `trainer` last."""
+        return {
+            "data": vars(self.data),
+            "model": vars(self.model),
+            "training": vars(self.training),
+            "evaluation": vars(self.evaluation),
+            "trainer": dict(self.trainer_arguments),
+        }
+
+    def flat(self) -> dict[str, JSON]:
+        """Return every setting and passed argument by key, tuples as lists, fit for JSON."""
+        return {key: _json(value) for values in self.sections().values() for key, value in values.items()}
+
+    def place(self, key: str) -> str:
+        """Return where the user set `key`: `--seed`, `minilm.yaml:7: seed`, or the key where nobody did."""
+        origin = self.origins.get(key, Origin("default"))
+        return f"{origin.place}: {key}" if origin.kind == "file" else origin.place or key
+
+
+def _run_name(config_file: Path) -> str:
+    """`recipes/imdb/minilm.yaml` is `imdb-minilm`; a file that lies in no folder of named runs has its own name."""
+    folders = config_file.absolute().parent.parts
+    is_named_run = folders[-2:-1] == ("recipes",)
+    return f"{folders[-1]}-{config_file.stem}" if is_named_run else config_file.stem
+
+
+def _json(value: object) -> JSON:
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    assert value is None or isinstance(value, str | int | float | bool), f"{value!r} is no setting"
+    return value

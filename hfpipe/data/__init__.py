@@ -1,0 +1,1 @@
+"""Files in, texts and token ids out: reading, checking, splitting, tokenizing, batching."""

@@ -1,0 +1,97 @@
+"""Batch plans: which rows each process sees in which micro-batch, as a pure function of (seed, epoch).
+
+Training goes through windows: the rows of one optimizer step over all processes and micro-batches.
+The rows of a window depend on the seed, the epoch and the global batch size alone, so the same global
+batch cut differently (8x1, 2x4, two processes) trains on the same rows in each step. The last window
+of an epoch is shorter; a process left without a row gets a filler, which carries no label and so no
+weight. No row is ever repeated to even things out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FILLER = -1
+"""Row id that stands for 'no row': a data set answers it with a row whose labels are all ignored."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How the rows of an epoch are dealt out to steps, micro-batches and processes."""
+
+    num_rows: int
+    per_device_batch_size: int
+    gradient_accumulation_steps: int
+    world_size: int
+    seed: int
+
+    @property
+    def rows_per_micro_batch(self) -> int:
+        """Rows in one micro-batch over all processes."""
+        return self.per_device_batch_size * self.world_size
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows in a full window."""
+        return self.rows_per_micro_batch * self.gradient_accumulation_steps
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch, the short last one included."""
+        return -(-self.num_rows // self.rows_per_step)
+
+    @property
+    def micro_batches_per_epoch(self) -> int:
+        """Micro-batches of each process in an epoch; the last window has only as many as its rows need."""
+        full_steps, rest = divmod(self.num_rows, self.rows_per_step)
+        return full_steps * self.gradient_accumulation_steps + -(-rest // self.rows_per_micro_batch)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return every row id once, shuffled by (seed, epoch)."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)
+
+    def window(self, epoch: int, step_in_epoch: int) -> np.ndarray:
+        """Return the row ids of one optimizer step over all processes."""
+        start = step_in_epoch * self.rows_per_step
+        return self.order(epoch)[start : start + self.rows_per_step]
+
+    def micro_batches(self, epoch: int, rank: int) -> Iterator[list[int]]:
+        """Yield the row ids of each micro-batch of process `rank`; `[FILLER]` where no row is left for it."""
+        order = self.order(epoch)
+        for start in range(0, self.num_rows, self.rows_per_micro_batch):
+            rows = order[start : start + self.rows_per_micro_batch]
+            yield rows[rank :: self.world_size].tolist() or [FILLER]
+
+
+class PlannedBatches:
+    """The micro-batches of one process as a `batch_sampler` for `torch.utils.data.DataLoader`."""
+
+    def __init__(self, plan: BatchPlan, *, rank: int) -> None:
+        self.plan = plan
+        self.rank = rank
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration walks through."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.plan.micro_batches(self.epoch, self.rank)
+
+    def __len__(self) -> int:
+        return self.plan.micro_batches_per_epoch
+
+
+def plan_evaluation(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, *, world_size: int, rank: int
+) -> list[list[int]]:
+    """Return the batches of process `rank` that together score every row once, longest rows first.
+
+    Rows of like length share a batch, so little is padded; exact sums make the order immaterial. Every
+    process gets the same number of batches, since wrapped models communicate in their forward pass.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+    own = batches[rank::world_size]
+    return own + [[FILLER]] * (-(-len(batches) // world_size) - len(own))

@@ -1,0 +1,54 @@
+"""Rows that are left out of the training part, and those of the other parts that are worth a word.
+
+Validation and test rows are scored as they are. Training gives way to them: a text that stands in
+either is not trained on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from hfpipe.data.duplicates import find_repeats, find_texts_of
+from hfpipe.data.places import Places
+from hfpipe.data.table import Table
+
+
+def take_rows(table: Table, ids: np.ndarray) -> Table:
+    """Return a table of some rows with the account unchanged: the caller says why the others are not in it."""
+    texts = [table.texts[row] for row in ids]
+    labels = [table.labels[row] for row in ids] if table.labels else []
+    return replace(table, texts=texts, labels=labels, places=table.places.take(ids))
+
+
+def leave_out(table: Table, reason: str, ids: np.ndarray) -> Table:
+    """Return the table without the rows `ids`, which are entered in its account under `reason`."""
+    if not len(ids):
+        return table
+    left = take_rows(table, np.setdiff1d(np.arange(len(table.texts)), ids))
+    return replace(left, account=table.account.without(reason, table.places.rows(ids)))
+
+
+def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the tables by part, with repeats, contradictions and texts of other parts taken out of 'train'."""
+    others = {name: table for name, table in tables.items() if name != "train"}
+    held_texts = {text for table in others.values() for text in table.texts}
+    train = leave_out(tables["train"], "in_validation_or_test", find_texts_of(tables["train"].texts, held_texts))
+    conflicting, duplicate = find_repeats(train.texts, train.labels)
+    places: Places = train.places
+    account = train.account.without("conflicting", places.rows(conflicting))
+    account = account.without("duplicate", places.rows(duplicate))
+    kept = np.setdiff1d(np.arange(len(train.texts)), np.concatenate([conflicting, duplicate]))
+    cleaned = {"train": replace(take_rows(train, kept), account=account)}
+    test_texts = set(tables["test"].texts) if "test" in tables else set()
+    for name, table in others.items():
+        cleaned[name] = _with_notes(table, test_texts if name == "validation" else set())
+    return cleaned
+
+
+def _with_notes(table: Table, test_texts: set[str]) -> Table:
+    conflicting, duplicate = find_repeats(table.texts, table.labels)
+    account = table.account.noting("conflicting", table.places.rows(conflicting))
+    account = account.noting("duplicate", table.places.rows(duplicate))
+    in_test = find_texts_of(table.texts, test_texts)
+    return replace(table, account=account.noting("also_in_test", table.places.rows(in_test)))

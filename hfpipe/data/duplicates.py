@@ -1,0 +1,32 @@
+"""Rows whose texts are equal, character by character.
+
+Within the training part the first of equal rows stays; equal texts with different labels all go,
+for no label of theirs can be trusted. Rows of other parts are never touched here.
+"""
+
+from collections.abc import Sequence, Set
+
+import numpy as np
+
+
+def first_with_text(texts: Sequence[str]) -> np.ndarray:
+    """Return for each row the id of the first row with the same text."""
+    first: dict[str, int] = {}
+    return np.fromiter((first.setdefault(text, row) for row, text in enumerate(texts)), np.int64, len(texts))
+
+
+def find_repeats(texts: Sequence[str], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of rows whose text has other labels too, and of rows that repeat an earlier one.
+
+    No row is in both. `labels` may be empty: then nothing conflicts.
+    """
+    first = first_with_text(texts)
+    rows = np.arange(len(texts))
+    conflicting_groups = {int(first[row]) for row, label in enumerate(labels) if label != labels[int(first[row])]}
+    is_conflicting = np.isin(first, np.fromiter(conflicting_groups, np.int64, len(conflicting_groups)))
+    return rows[is_conflicting], rows[(first != rows) & ~is_conflicting]
+
+
+def find_texts_of(texts: Sequence[str], others: Set[str]) -> np.ndarray:
+    """Return the ids of rows whose text is among `others`."""
+    return np.array([row for row, text in enumerate(texts) if text in others], dtype=np.int64)

@@ -1,0 +1,163 @@
+"""Which files make up the training, validation and test part.
+
+A setting names files, folders (searched recursively, in order, without hidden files) and globs. A
+name that matches nothing, or a file named twice, is refused: a part must be what its setting says.
+"""
+
+import difflib
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfpipe.config.sections import DataSettings
+from hfpipe.data.demo_reviews import DEMO_NAME, LABEL_NAMES, demo_file, is_demo_test, is_demo_train
+from hfpipe.data.findings import Findings
+from hfpipe.data.record_stream import Record, SourceFile
+from hfpipe.data.records import SUFFIXES, suffix_problem
+from hfpipe.errors import Problem
+
+_FILE_KEYS = ("train_file", "validation_file", "test_file")
+
+
+@dataclass(frozen=True)
+class PartSource:
+    """The files of one part, and which of their records belong to it (None: all)."""
+
+    key: str
+    files: tuple[SourceFile, ...]
+    keep: Callable[[Record], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where each part comes from; `label_names` are those a named data set brings along."""
+
+    train: PartSource
+    validation: PartSource | None
+    test: PartSource | None
+    label_names: tuple[tuple[str, str], ...] = ()
+
+
+def find_sources(settings: DataSettings, findings: Findings) -> Sources:
+    """Return the files of each part; what is missing or named twice goes to `findings`."""
+    if settings.dataset_name is not None:
+        return _named_data_set(settings, findings)
+    if not settings.train_file:
+        problem = Problem("train_file", "not set", "", f"set train_file, or dataset_name: {DEMO_NAME}")
+        findings.add("settings", "", problem)
+    found = [_part(key, values, findings) for key, values in zip(_FILE_KEYS, _file_settings(settings), strict=True)]
+    _check_named_once(found, findings)
+    _check_delimiter(settings.field_delimiter, found, findings)
+    train, validation, test = found
+    return Sources(train or PartSource("train_file", ()), validation, test)
+
+
+def _file_settings(settings: DataSettings) -> tuple[Sequence[str], ...]:
+    return tuple(values or () for values in (settings.train_file, settings.validation_file, settings.test_file))
+
+
+def _part(key: str, values: Sequence[str], findings: Findings) -> PartSource | None:
+    return PartSource(key, tuple(find_files(values, key, findings))) if values else None
+
+
+def _named_data_set(settings: DataSettings, findings: Findings) -> Sources:
+    place = f"dataset_name: {settings.dataset_name}"
+    for key, values in zip(_FILE_KEYS, _file_settings(settings), strict=True):
+        if values:
+            problem = Problem(place, f"{key} is set too", "a data set brings its own parts", "remove one of the two")
+            findings.add("settings", "", problem)
+    if settings.field_delimiter is not None:
+        findings.add("settings", "", Problem(place, "field_delimiter is set too", "it is without effect", "remove it"))
+    if settings.dataset_name != DEMO_NAME:
+        problem = Problem(place, "no such data set", f"known by name: {DEMO_NAME}", "name files with train_file")
+        findings.add("settings", "", problem)
+        return Sources(PartSource("dataset_name", ()), None, None)
+    file = demo_file(findings)
+    files = (file,) if file is not None else ()
+    train, test = PartSource("dataset_name", files, is_demo_train), PartSource("dataset_name", files, is_demo_test)
+    return Sources(train, None, test, LABEL_NAMES)
+
+
+def find_files(values: Sequence[str], key: str, findings: Findings) -> Iterator[SourceFile]:
+    """Yield the files that `values` name, in order; a folder's and a glob's files sorted by name."""
+    for value in values:
+        path = Path(value).expanduser()
+        if path.is_dir():
+            yield from _files_of_folder(path, key, value, findings)
+        elif path.exists():
+            file = SourceFile(path, str(path))
+            if not os.access(path, os.R_OK):
+                problem = Problem(f"{key}: {value}", "cannot be read", "permission is denied", "change its permissions")
+                findings.add("unreadable files", key, problem)
+            elif file.suffix in SUFFIXES:
+                yield file
+            else:
+                findings.add("files of an unknown kind", key, suffix_problem(file))
+        elif glob.has_magic(value):
+            yield from _files_of_glob(value, key, findings)
+        else:
+            findings.add("missing files", key, _missing_problem(path, key, value))
+
+
+def _files_of_folder(folder: Path, key: str, value: str, findings: Findings) -> Iterator[SourceFile]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    yield from _known(paths, (key, value, "this folder"), findings)
+
+
+def _files_of_glob(pattern: str, key: str, findings: Findings) -> Iterator[SourceFile]:
+    matches = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
+    yield from _known(sorted(path for path in map(Path, matches) if path.is_file()), (key, pattern, "it"), findings)
+
+
+def _known(paths: Sequence[Path], origin: tuple[str, str, str], findings: Findings) -> Iterator[SourceFile]:
+    key, value, what = origin
+    files = [SourceFile(path, str(path)) for path in paths]
+    known = [file for file in files if file.suffix in SUFFIXES]
+    if not known:
+        problem = Problem(f"{key}: {value}", f"no file of {what} can be read", f"read are {' '.join(SUFFIXES)}")
+        findings.add("missing files", key, problem)
+    elif len(known) < len(files):
+        others = [file.name for file in files if file.suffix not in SUFFIXES]
+        noun = "file is" if len(others) == 1 else "files are"
+        findings.note(f"{key}: {value}: {len(others):,} {noun} not read for the suffix, as {others[0]}")
+    yield from known
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _missing_problem(path: Path, key: str, value: str) -> Problem:
+    place = f"{key}: {value}"
+    if not path.parent.is_dir():
+        return Problem(place, "no such file", f"there is no folder {path.parent}")
+    names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+    near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.7)
+    if near:
+        return Problem(
+            place, "no such file", "", f"did you mean {', '.join(str(path.parent / name) for name in near)}?"
+        )
+    return Problem(place, "no such file", f"the folder {path.parent} has {len(names):,} others")
+
+
+def _check_named_once(parts: Sequence[PartSource | None], findings: Findings) -> None:
+    seen: dict[Path, str] = {}
+    for part in (part for part in parts if part is not None):
+        for file in part.files:
+            path = file.path.resolve()
+            if path in seen:
+                rule = "every row counts once" if seen[path] == part.key else f"{seen[path]} names it too"
+                findings.add("files named twice", part.key, Problem(f"{part.key}: {file.name}", "named twice", rule))
+            seen.setdefault(path, part.key)
+
+
+def _check_delimiter(delimiter: str | None, parts: Sequence[PartSource | None], findings: Findings) -> None:
+    if delimiter is None:
+        return
+    place = f"field_delimiter: {delimiter!r}"
+    suffixes = {file.suffix for part in parts if part is not None for file in part.files}
+    if suffixes and not suffixes & {".csv", ".tsv"}:
+        problem = Problem(place, "", f"without effect on {' '.join(sorted(suffixes))} files", "remove it")
+        findings.add("settings", "", problem)

@@ -1,0 +1,1 @@
+"""Finished models at work: loading, scores of texts, continuations of prompts."""

@@ -1,0 +1,1 @@
+"""Models and tokenizers: named sizes, loading, heads."""

@@ -1,0 +1,84 @@
+"""Sequence classifiers from any checkpoint `AutoModelForSequenceClassification` knows.
+
+Label names and their order go into the model's config, so `pipeline(...)` answers with them. A model
+whose padding token doubles as its end-of-text token gets one of its own: stock heads of causal models
+find the last token of a text by comparing ids with the padding id, and would step over a real end of
+text. With a padding token that occurs nowhere else, that rule and the attention mask agree.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from hfpipe.config import ModelSettings
+from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.overrides import apply_overrides
+from hfpipe.models.sources import find_checkpoint, loading_options
+from hfpipe.models.tokenizers import PADDING
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and the names of its parameters that no checkpoint brought: they start from random values."""
+
+    model: PreTrainedModel
+    new_parameters: tuple[str, ...]
+
+
+def load_classifier(
+    settings: ModelSettings, label_names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> LoadedModel:
+    """Return a classifier of `label_names`; seed before the call, since the new head draws random numbers.
+
+    A padding token may be added to `tokenizer`.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be found or an override names no field of its config.
+    """
+    assert settings.model_name_or_path is not None, "the configuration requires it for classifiers"
+    checkpoint = find_checkpoint(settings.model_name_or_path)
+    options = loading_options(settings, checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint, **options)
+    except OSError as error:
+        raise ConfigError(
+            Problem("model_name_or_path", checkpoint, "cannot be loaded", str(error).splitlines()[0])
+        ) from error
+    apply_overrides(config, settings.config_overrides)
+    config.num_labels = len(label_names)
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: index for index, name in enumerate(label_names)}
+    config.problem_type = "single_label_classification"
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint,
+        config=config,
+        dtype=getattr(torch, settings.dtype),
+        attn_implementation=settings.attn_implementation,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **options,
+    )
+    give_padding_token(model, tokenizer)
+    new = {*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])}
+    return LoadedModel(model, tuple(name for name, _ in model.named_parameters() if name in new))
+
+
+def give_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make sure `tokenizer` and `model` share a padding token that is no other special token.
+
+    The embedding grows by a row where the vocabulary has no room left.
+    """
+    others = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id, tokenizer.cls_token_id}
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
+        tokenizer.add_special_tokens({"pad_token": PADDING})
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        logger.info("the tokenizer had no padding token of its own: added %s as id %d", PADDING, tokenizer.pad_token_id)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id

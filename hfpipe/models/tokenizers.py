@@ -1,0 +1,88 @@
+"""Tokenizers: the checkpoint's own, or a byte-level BPE trained on the training texts.
+
+Byte-level because it has no unknown token: every text can be encoded, and bits per byte are defined.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from hfpipe.config import ModelSettings
+from hfpipe.models.sources import find_checkpoint, loading_options
+
+END_OF_TEXT = "<|endoftext|>"
+PADDING = "<|pad|>"
+
+
+def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding on the right."""
+    name = settings.tokenizer_name or settings.model_name_or_path
+    assert name is not None, "the caller trains a tokenizer where none is named"
+    checkpoint = find_checkpoint(name)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer an earlier part of this run left in `folder`, None where there is none."""
+    if not (folder / "tokenizer_config.json").is_file():
+        return None
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int, *, show_progress: bool) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE of at most `vocab_size` tokens, `<|endoftext|>` and `<|pad|>` included."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT, PADDING],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=show_progress,
+    )
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=PADDING,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def find_separator(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id that stands between documents: end of text, else the separator or beginning token."""
+    for token_id in (tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id):
+        if token_id is not None:
+            return token_id
+    raise _no_separator(tokenizer)
+
+
+def _no_separator(tokenizer: PreTrainedTokenizerBase) -> Exception:
+    from hfpipe.errors import ConfigError, Problem
+
+    return ConfigError(
+        Problem(
+            "tokenizer_name",
+            str(tokenizer.name_or_path),
+            "has no eos, sep or bos token to put between documents",
+            "choose a tokenizer with an eos_token",
+        )
+    )
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the ids a model config must share with its tokenizer."""
+    return {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }

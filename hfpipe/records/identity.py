@@ -1,0 +1,97 @@
+"""Whether a run that exists may be gone on with under the settings and files now given.
+
+Refuses a change that would make it another run, naming both values of every such setting. The length may grow,
+but only where the learning rate of the steps already done does not depend on it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from hfpipe.errors import CheckpointError, Problem
+
+UNSET = "unset"
+ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
+# their rate after warm-up does not depend on the number of steps to come
+OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")
+
+
+def check_same_run(
+    saved: Mapping[str, object],
+    wanted: Mapping[str, object],
+    *,
+    change_of: Callable[[str], str],
+    place_of: Callable[[str], str],
+) -> tuple[str, ...]:
+    """Return the keys that grew, as extendable settings may. Free settings may differ and are not returned.
+
+    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable or free, and `place_of`
+    where the user set a key.
+
+    Raises:
+        CheckpointError: If an identity setting differs, or an extendable one shrank or cannot grow here.
+    """
+    changed = [key for key in _changed(saved, wanted) if change_of(key) != "free"]
+    refusals = {key: _refusal(key, saved, wanted, extendable=change_of(key) == "extendable") for key in changed}
+    problems = [
+        Problem(place_of(key), _show(wanted, key), f"{rule} {_show(saved, key)}", ANEW)
+        for key, rule in refusals.items()
+        if rule
+    ]
+    if problems:
+        raise CheckpointError(problems)
+    return tuple(key for key, rule in refusals.items() if not rule)
+
+
+def check_same_files(saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Check that the data files, fingerprints by name, are those the run began with.
+
+    Raises:
+        CheckpointError: If a file was changed, added or removed.
+    """
+    problems = [
+        Problem(name, rule=_file_change(name, saved, wanted), remedy=ANEW)
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if problems:
+        raise CheckpointError(problems)
+
+
+def _file_change(name: str, saved: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    if name not in saved:
+        return "is not among the data this run began with"
+    if name not in wanted:
+        return "this run began with it, and it is not given now"
+    return "its content is no longer what this run began with"
+
+
+def _changed(saved: Mapping[str, object], wanted: Mapping[str, object]) -> Sequence[str]:
+    keys = [*wanted, *(key for key in saved if key not in wanted)]
+    return [key for key in keys if _plain(saved.get(key)) != _plain(wanted.get(key))]
+
+
+def _plain(value: object) -> object:
+    """Return `value` as it comes back from JSON: a tuple and a list are the same setting."""
+    return json.loads(json.dumps(value))
+
+
+def _show(settings: Mapping[str, object], key: str) -> str:
+    value = settings.get(key)
+    return UNSET if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _refusal(key: str, saved: Mapping[str, object], wanted: Mapping[str, object], *, extendable: bool) -> str:
+    """Return the rule that a change of `key` breaks, ending where the saved value follows; '' where it may grow."""
+    if not extendable:
+        return "another value than the run began with,"
+    old, new = saved.get(key), wanted.get(key)
+    if not (isinstance(old, int | float) and isinstance(new, int | float) and new > old > 0):
+        return "may only grow; the run began with"
+    schedule = wanted.get("lr_scheduler_type")
+    if schedule not in OPEN_ENDED_SCHEDULES:
+        named = "the default schedule" if schedule is None else f"lr_scheduler_type '{schedule}'"
+        return f"{named} spreads the learning rate over the whole run, which began with"
+    warmup = wanted.get("warmup_steps")
+    if schedule != "constant" and isinstance(warmup, int | float) and 0 < warmup < 1:
+        return f"warmup_steps {warmup} is a share of the whole run, which began with"
+    return ""

@@ -1,0 +1,114 @@
+"""The files of a run directory: JSON written whole or not at all, and the history, one event a line.
+
+Refuses files that are not what this module writes, naming file and line. NaN and infinities become null:
+a diverged run must still leave files that every JSON reader accepts.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hfpipe.errors import CheckpointError, Problem
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.json"
+HISTORY_FILE = "history.jsonl"
+CHECKPOINTS = "checkpoints"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` to `path` as JSON; a reader, or a crash at any moment, meets the old file or the new one."""
+    _replace(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in `path`.
+
+    Raises:
+        CheckpointError: If the file is missing or holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(Problem(str(path), rule="there is no such file", remedy="is this a run?")) from error
+    except OSError as error:
+        raise CheckpointError(Problem(str(path), rule=f"cannot be read ({error.strerror})")) from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(Problem(str(path), rule="is not UTF-8 text")) from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(Problem(f"{path}:{error.lineno}", rule=f"is not JSON ({error.msg})")) from error
+
+
+def append_history(path: Path, entry: Mapping[str, object]) -> None:
+    """Add one event to the history. `entry` has a `step`: resuming cuts the history by it."""
+    assert "step" in entry, "an event without a step could not be cut when the run is resumed"
+    line = json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the events in order; none where there is no file. A last line cut short by a kill is left out.
+
+    Raises:
+        CheckpointError: If any other line is not an event with a step.
+    """
+    if not path.exists():
+        return []
+    # bytes until the line is whole: a kill may cut inside a character
+    lines = path.read_bytes().split(b"\n")
+    return [_event(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]
+
+
+def truncate_history(path: Path, step: int) -> None:
+    """Keep the events up to and including `step`: what a run logged after its checkpoint happens again."""
+    if not path.exists():
+        return
+    kept = [entry for entry in read_history(path) if entry["step"] <= step]
+    _replace(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
+
+
+def _event(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:  # bad JSON and bad UTF-8 alike
+        raise CheckpointError(Problem(place, rule="is not JSON", remedy="remove the line")) from error
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+        raise CheckpointError(Problem(place, rule="is not an event with a 'step'", remedy="remove the line"))
+    return entry
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            # without it a power cut after the rename can leave an empty file
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # the mask can only be read by setting it; mkstemp makes files private, and a record is not a secret
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_finite(each) for each in value]
+    return value

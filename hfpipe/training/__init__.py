@@ -1,0 +1,1 @@
+"""Training: the one Trainer subclass and the plain functions its overrides delegate to."""

@@ -1,0 +1,60 @@
+"""`TrainingArguments` of a run, built inside the launched process: building them joins the process group."""
+
+import os
+
+import torch
+from transformers import TrainingArguments
+
+from hfpipe.config import RunConfig
+from hfpipe.errors import Problem, TrainingError
+from hfpipe.training.precision import Precision, decide_precision
+
+LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
+
+
+def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
+    """Return the arguments and the precision of this process.
+
+    Raises:
+        ConfigError: If settings, launcher and hardware disagree on the precision.
+        TrainingError: If another number of processes started than `num_processes` asks for.
+    """
+    given = dict(config.trainer_arguments)
+    # With an accelerate file for several CPU processes, only use_cpu keeps accelerate from looking for GPUs.
+    use_cpu = given.pop("use_cpu", False) or not torch.accelerator.is_available()
+    precision = decide_precision(config, os.environ, use_cpu=use_cpu)
+    metric = given.get("metric_for_best_model", "loss")
+    given.setdefault("greater_is_better", metric.removeprefix("eval_") not in LOWER_IS_BETTER)
+    args = TrainingArguments(
+        output_dir=str(config.output_dir),
+        seed=config.training.seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=use_cpu,
+        save_strategy=config.training.save_strategy,
+        save_steps=config.training.save_steps,
+        save_total_limit=config.training.save_total_limit,
+        push_to_hub=False,
+        # A NaN would be logged as 0.0 and trained on.
+        logging_nan_inf_filter=False,
+        # Without it a resumed run forgets the patience that early stopping has used up.
+        restore_callback_states_from_checkpoint=True,
+        remove_unused_columns=False,
+        **given,
+    )
+    check_world_size(config, args.world_size)
+    return args, precision
+
+
+def check_world_size(config: RunConfig, started: int) -> None:
+    """Raise a TrainingError where the launcher started another number of processes than was asked for."""
+    wanted = config.training.num_processes
+    if wanted is not None and wanted != started:
+        raise TrainingError(
+            Problem(
+                config.place("num_processes"),
+                str(wanted),
+                f"{started:,} started",
+                "launch with an accelerate file that starts as many; for CPUs accelerate_configs/multi_cpu.yaml",
+            )
+        )

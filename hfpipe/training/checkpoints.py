@@ -1,0 +1,155 @@
+"""Checkpoints of a run: written beside their place and renamed into it when whole.
+
+`checkpoints/checkpoint-N` exists only once every process has written its part: all write into a staging
+folder, a barrier, the main process renames, a barrier. Rotation comes after that and never takes the
+best checkpoint. The best one is known by its step, so a run directory can be moved.
+"""
+
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors.torch
+import torch
+from transformers.trainer_callback import ExportableState
+
+from hfpipe.errors import CheckpointError, Problem
+from hfpipe.records.run_directory import read_json, write_json
+
+if TYPE_CHECKING:
+    from hfpipe.training.trainer import PlannedTrainer
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "trainer_state.json"
+LOSSES_FILE = "unlogged_losses.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def checkpoint_folder(checkpoints: Path, step: int) -> Path:
+    """Return where the checkpoint of `step` lies."""
+    return checkpoints / f"checkpoint-{step}"
+
+
+def list_checkpoints(checkpoints: Path) -> list[tuple[int, Path]]:
+    """Return (step, folder) of the complete checkpoints, oldest first."""
+    found = []
+    for folder in checkpoints.glob("checkpoint-*"):
+        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+        if match and (folder / STATE_FILE).is_file():
+            found.append((int(match[1]), folder))
+    return sorted(found)
+
+
+def find_checkpoint_to_resume(checkpoints: Path, wanted: str | None) -> Path | None:
+    """Return the checkpoint to go on from: `wanted` where given, else the newest, None where there is none.
+
+    Raises:
+        CheckpointError: If `wanted` is no complete checkpoint of this run.
+    """
+    found = list_checkpoints(checkpoints)
+    if wanted is None:
+        return found[-1][1] if found else None
+    for _, folder in found:
+        if folder.resolve() == Path(wanted).expanduser().resolve() or folder.name == wanted:
+            return folder
+    names = ", ".join(folder.name for _, folder in found) or "none"
+    raise CheckpointError(
+        Problem("resume_from_checkpoint", wanted, "no complete checkpoint of this run", f"there is: {names}")
+    )
+
+
+def write_checkpoint(trainer: "PlannedTrainer") -> None:
+    """Write the whole state of the run as the checkpoint of the current step, then rotate."""
+    checkpoints = Path(trainer._get_output_dir(trial=None))
+    step = trainer.state.global_step
+    target = checkpoint_folder(checkpoints, step)
+    staging = checkpoints / f".writing-{step}"
+    if trainer.args.should_save:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.store_flos()
+    trainer.save_model(str(staging), _internal_call=True)
+    trainer._save_optimizer_and_scheduler(str(staging))
+    trainer._save_scaler(str(staging))
+    trainer._save_rng_state(str(staging))
+    _save_losses(trainer, staging)
+    if trainer.args.should_save:
+        _save_state(trainer, staging)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.args.should_save:
+        shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+        _rotate(checkpoints, keep=trainer.args.save_total_limit, best_step=trainer.state.best_global_step)
+    trainer.accelerator.wait_for_everyone()
+
+
+def save_weights(trainer: "PlannedTrainer", folder: Path, state_dict: dict[str, torch.Tensor] | None) -> None:
+    """Save model, config and tokenizer; no pickled TrainingArguments, which would carry tokens."""
+    if not trainer.args.should_save:
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    model.save_pretrained(folder, state_dict=state_dict)
+    trainer.processing_class.save_pretrained(folder)
+
+
+def load_best_weights(trainer: "PlannedTrainer") -> None:
+    """Put the weights of the best step back into the model, wherever the run directory lies now."""
+    step = trainer.state.best_global_step
+    if step is None or step == trainer.state.global_step:
+        return
+    folder = checkpoint_folder(Path(trainer._get_output_dir(trial=None)), step)
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise CheckpointError(
+            Problem(str(folder), rule="the best checkpoint of this run is not there", remedy="put it back")
+        )
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    safetensors.torch.load_model(model, file, strict=False)
+    logger.info(
+        "best weights: step %s, %s %s", f"{step:,}", trainer.args.metric_for_best_model, trainer.state.best_metric
+    )
+
+
+def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Take over the losses summed but not logged before the checkpoint, so that the history reads as one run."""
+    saved = read_json(folder / LOSSES_FILE)
+    own = saved["since_last_log"]
+    same_world = len(own) == trainer.args.world_size
+    trainer._tr_loss += own[trainer.args.process_index] if same_world else sum(own) / len(own)
+    trainer._globalstep_last_logged = saved["last_logged_step"]
+    trainer._total_loss_scalar = saved["total"]
+
+
+def _save_losses(trainer: "PlannedTrainer", staging: Path) -> None:
+    since_last_log = trainer.accelerator.gather(trainer._tr_loss[None]).tolist()
+    if trainer.args.should_save:
+        losses = {
+            "since_last_log": since_last_log,
+            "last_logged_step": trainer._globalstep_last_logged,
+            "total": trainer._total_loss_scalar,
+        }
+        write_json(staging / LOSSES_FILE, losses)
+
+
+def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:
+    for callback in [*trainer.callback_handler.callbacks, trainer.control]:
+        if isinstance(callback, ExportableState):
+            trainer.state.stateful_callbacks[type(callback).__name__] = callback.state()
+    trainer.state.save_to_json(str(staging / STATE_FILE))
+
+
+def _rotate(checkpoints: Path, *, keep: int | None, best_step: int | None) -> None:
+    if keep is None:
+        return
+    steps = [step for step, _ in list_checkpoints(checkpoints)]
+    kept = {best_step} & set(steps)
+    for step in reversed(steps):
+        # The newest is always kept: it is what a stopped run goes on from.
+        if len(kept) < keep or step == steps[-1]:
+            kept.add(step)
+    for step in set(steps) - kept:
+        shutil.rmtree(checkpoint_folder(checkpoints, step))

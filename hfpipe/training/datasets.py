@@ -1,0 +1,94 @@
+"""Tokenized rows as batches a model takes.
+
+`__getitems__` receives the row ids of a whole micro-batch and returns it collated, so no list of
+dictionaries stands between the arrays and the model. A filler id becomes a row without a label.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from hfpipe.data.batches import FILLER
+from hfpipe.data.corpus import IGNORED, Blocks
+from hfpipe.data.tokens import TokenizedTexts
+
+Batch = dict[str, torch.Tensor]
+
+
+class Rows(Protocol):
+    """What the loaders need of a data set."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, (rows,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, row_ids: Sequence[int]) -> Batch:
+        """Return the collated micro-batch of `row_ids`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Texts with one label each, padded on the right to the longest of the micro-batch."""
+
+    texts: TokenizedTexts
+    label_ids: np.ndarray
+    padding_id: int
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, (rows,)."""
+        return self.texts.lengths
+
+    def __getitems__(self, row_ids: Sequence[int]) -> Batch:
+        """Return `input_ids` and `attention_mask` (rows, longest), `labels` (rows,)."""
+        rows = [self.texts.row(max(row_id, 0)) for row_id in row_ids]
+        lengths = np.array([len(row) for row in rows])
+        attention_mask = np.arange(lengths.max()) < lengths[:, None]
+        input_ids = np.full(attention_mask.shape, self.padding_id, dtype=np.int64)
+        input_ids[attention_mask] = np.concatenate(rows)
+        labels = [IGNORED if row_id == FILLER else self.label_ids[row_id] for row_id in row_ids]
+        return {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(attention_mask.astype(np.int64)),
+            "labels": torch.tensor(labels, dtype=torch.int64),
+        }
+
+
+@dataclass(frozen=True)
+class BlockRows:
+    """Packed blocks of a causal language model; every token is a label but padding and fillers.
+
+    `byte_count` is the UTF-8 length of the texts in the blocks, for bits per byte.
+    """
+
+    blocks: Blocks
+    byte_count: int
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each block, (blocks,): all alike."""
+        return np.full(len(self.blocks), self.blocks.ids.shape[1])
+
+    def __getitems__(self, row_ids: Sequence[int]) -> Batch:
+        """Return `input_ids` and `labels`, both (rows, block_size); padding at the end needs no mask."""
+        input_ids = torch.from_numpy(self.blocks.ids[np.maximum(row_ids, 0)].astype(np.int64))
+        labels = input_ids.clone()
+        for position, row_id in enumerate(row_ids):
+            if row_id == FILLER:
+                labels[position] = IGNORED
+            elif row_id == len(self.blocks) - 1 and self.blocks.padding:
+                labels[position, -self.blocks.padding :] = IGNORED
+        return {"input_ids": input_ids, "labels": labels}

@@ -1,0 +1,56 @@
+"""The finished model at the top of the run directory, reloaded and compared before the run says done."""
+
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel
+
+from hfpipe.errors import CheckpointError, Problem
+from hfpipe.training.datasets import Rows
+from hfpipe.training.trainer import PlannedTrainer
+
+logger = logging.getLogger(__name__)
+
+ROWS_COMPARED = 4
+# Same weights, same inputs, same kernels: anything above rounding means that something was not saved.
+TOLERANCE = 1e-5
+
+
+def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
+    """Save model and tokenizer at the top of the run directory and check that they come back.
+
+    Raises:
+        CheckpointError: If the model as reloaded gives other outputs on a few of `rows`.
+    """
+    folder = Path(trainer.args.output_dir)
+    if trainer.args.should_save:
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
+        model.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
+        model.save_pretrained(folder)
+        trainer.processing_class.save_pretrained(folder)
+        check_reload(model, folder, rows)
+    trainer.accelerator.wait_for_everyone()
+
+
+@torch.inference_mode()
+def check_reload(model: PreTrainedModel, folder: Path, rows: Rows) -> None:
+    """Raise a CheckpointError unless what lies in `folder` gives the outputs of `model`."""
+    reloaded = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True).to(model.device).eval()
+    AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    batch = rows.__getitems__(list(range(min(ROWS_COMPARED, len(rows)))))
+    inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
+    model.eval()
+    difference = (model(**inputs).logits - reloaded(**inputs).logits).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            Problem(
+                str(folder),
+                f"outputs differ by {difference:.2g} after reloading",
+                "the saved model is not the trained one",
+                "use the newest folder under checkpoints/ and report this with run.json",
+            )
+        )
+    logger.info(
+        "saved and reloaded: outputs agree on %d rows (largest difference %.1g)", len(batch["labels"]), difference
+    )

@@ -1,0 +1,55 @@
+"""Data loaders over batch plans.
+
+The loaders have a random generator of their own: torch's loaders draw a seed from the global one each
+time they are iterated, and an evaluation more or less would change the dropout of every later step.
+"""
+
+from typing import cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import TrainingArguments
+
+from hfpipe.data.batches import BatchPlan, PlannedBatches, plan_evaluation
+from hfpipe.training.datasets import Batch, Rows
+
+
+def build_plan(rows: Rows, args: TrainingArguments) -> BatchPlan:
+    """Return the batch plan of a training run; the world is the one that really started."""
+    return BatchPlan(
+        num_rows=len(rows),
+        per_device_batch_size=args.per_device_train_batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        world_size=args.world_size,
+        seed=args.seed,
+    )
+
+
+def build_train_loader(rows: Rows, plan: BatchPlan, args: TrainingArguments) -> DataLoader:
+    """Return the loader of this process's micro-batches; its `batch_sampler` is a `PlannedBatches`."""
+    return _loader(rows, PlannedBatches(plan, rank=args.process_index), args)
+
+
+def build_evaluation_loader(rows: Rows, args: TrainingArguments) -> DataLoader:
+    """Return the loader of this process's share of an evaluation; its `batch_sampler` is a list of row ids."""
+    batches = plan_evaluation(
+        rows.lengths, args.per_device_eval_batch_size, world_size=args.world_size, rank=args.process_index
+    )
+    return _loader(rows, batches, args)
+
+
+def _loader(rows: Rows, batches: PlannedBatches | list[list[int]], args: TrainingArguments) -> DataLoader:
+    return DataLoader(
+        cast("Dataset[Batch]", rows),
+        batch_sampler=batches,
+        collate_fn=_already_collated,
+        num_workers=args.dataloader_num_workers,
+        prefetch_factor=args.dataloader_prefetch_factor,
+        persistent_workers=args.dataloader_persistent_workers,
+        pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
+        generator=torch.Generator().manual_seed(args.seed),
+    )
+
+
+def _already_collated(batch: Batch) -> Batch:
+    return batch

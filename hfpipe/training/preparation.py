@@ -1,0 +1,213 @@
+"""From parts of texts to a trainer: rows of tokens, the tokenizer of a new model, facts for the record."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
+from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts, Places
+from hfpipe.data.tokens import TokenizedTexts, tokenize_texts
+from hfpipe.errors import ConfigError, Problem
+from hfpipe.inference.loading import find_length_limit
+from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
+from hfpipe.records.sessions import add_facts
+from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
+from hfpipe.training.session import Session
+from hfpipe.training.trainer import PlannedTrainer, Task
+
+logger = logging.getLogger(__name__)
+
+RowsT = TypeVar("RowsT", bound=Rows)
+
+
+@dataclass(frozen=True)
+class RowsByPart(Generic[RowsT]):
+    """The rows of a run; `test` is None where there is no test data."""
+
+    train: RowsT
+    validation: RowsT
+    test: RowsT | None
+
+
+def tokenize_labelled_parts(
+    session: Session, parts: LabelledParts, tokenizer: PreTrainedTokenizerBase, model_config: PreTrainedConfig
+) -> RowsByPart[LabelledRows]:
+    """Return the rows of each part cut to `max_seq_length`, and record how many texts were longer.
+
+    Raises:
+        ConfigError: If `max_seq_length` is over what model or tokenizer take.
+    """
+    max_seq_length = session.config.data.max_seq_length
+    limit = find_length_limit(model_config, tokenizer)
+    if max_seq_length > limit:
+        raise ConfigError(
+            Problem(
+                f"{session.config.place('max_seq_length')} {max_seq_length}",
+                rule=f"over the model's {limit:,} positions",
+                remedy="lower it, or choose a model for longer texts",
+            )
+        )
+
+    def rows_of(part: LabelledPart, name: str) -> LabelledRows:
+        texts = tokenize_texts(tokenizer, part.texts, max_length=max_seq_length, description=f"tokenizing {name}")
+        return LabelledRows(texts, part.label_ids, tokenizer.pad_token_id)
+
+    test = rows_of(parts.test, "test") if parts.test else None
+    rows = RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
+    _record_cut_texts(session, parts, rows)
+    return rows
+
+
+def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """Return the tokenizer named by the settings, else the one this run trained, else one trained on `texts` now.
+
+    The main process trains and saves it at the top of the run directory; all processes read it from there.
+    """
+    settings = session.config.model
+    if settings.tokenizer_name or settings.model_name_or_path:
+        return load_tokenizer(settings)
+    if session.is_main and load_saved_tokenizer(session.directory) is None:
+        logger.info("training a byte-level BPE of %s tokens on %s texts", f"{settings.vocab_size:,}", f"{len(texts):,}")
+        tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=not session.args.disable_tqdm)
+        tokenizer.save_pretrained(session.directory)
+    session.wait_for_all()
+    saved = load_saved_tokenizer(session.directory)
+    assert saved is not None, "the main process has just saved it"
+    return saved
+
+
+@dataclass(frozen=True)
+class RowsOfDocuments(RowsByPart[BlockRows]):
+    """Blocks of each part, and where the texts of training blocks stand."""
+
+    block_size: int
+    train_starts: np.ndarray
+    train_places: Places
+
+    def name_train_row(self, row: int) -> str:
+        """Return the block and the document in which it begins."""
+        document = int(np.searchsorted(self.train_starts, row * self.block_size, side="right")) - 1
+        return f"block {row:,} (begins in {self.train_places.place(min(document, len(self.train_places) - 1))})"
+
+
+def tokenize_document_parts(
+    session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase
+) -> RowsOfDocuments:
+    """Return the documents of each part packed into blocks; only the training part drops its tail, and says so."""
+    block_size = session.config.data.block_size
+    separator = find_separator(tokenizer)
+    documents = _tokenize_documents(parts.train, tokenizer, "train")
+    blocks = pack_training_blocks(join_documents(documents, separator), block_size, place="train")
+
+    def heldout(part: DocumentPart, name: str) -> BlockRows:
+        stream = join_documents(_tokenize_documents(part, tokenizer, name), separator)
+        return BlockRows(pack_heldout_blocks(stream, block_size, padding_id=separator), _count_bytes(part))
+
+    rows = RowsOfDocuments(
+        train=BlockRows(blocks, _count_bytes(parts.train)),
+        validation=heldout(parts.validation, "validation"),
+        test=heldout(parts.test, "test") if parts.test else None,
+        block_size=block_size,
+        train_starts=documents.offsets[:-1] + np.arange(len(documents)),
+        train_places=parts.train.places,
+    )
+    if session.is_main:
+        _log_blocks(rows)
+    return rows
+
+
+def build_trainer(
+    session: Session,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows],
+    task: Task,
+) -> PlannedTrainer:
+    """Return the trainer of this run and log what a step consists of."""
+    trainer = PlannedTrainer(
+        model,
+        session.args,
+        task=task,
+        train_rows=rows.train,
+        validation_rows=rows.validation,
+        tokenizer=tokenizer,
+    )
+    plan, args = trainer.plan, session.args
+    if session.is_main:
+        logger.info(
+            "rows_per_step %s = %d rows x %d micro-batches x %d processes; %s steps an epoch",
+            f"{plan.rows_per_step:,}",
+            args.per_device_train_batch_size,
+            args.gradient_accumulation_steps,
+            args.world_size,
+            f"{plan.steps_per_epoch:,}",
+        )
+    return trainer
+
+
+def describe_model(session: Session, model: PreTrainedModel, *, new_parameters: Sequence[str] = ()) -> None:
+    """Log and record the size of the model and which of its parameters start from random values."""
+    if not session.is_main:
+        return
+    count = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    logger.info("%s: %s parameters, %s trainable", type(model).__name__, f"{count:,}", f"{trainable:,}")
+    if new_parameters:
+        logger.info("new, starting from random values: %s", ", ".join(new_parameters))
+    facts = {"class": type(model).__name__, "count": count, "trainable": trainable, "new": list(new_parameters)}
+    add_facts(session.directory, {"parameters": facts})
+
+
+def _tokenize_documents(part: DocumentPart, tokenizer: PreTrainedTokenizerBase, name: str) -> TokenizedTexts:
+    return tokenize_texts(
+        tokenizer, part.texts, max_length=None, add_special_tokens=False, description=f"tokenizing {name}"
+    )
+
+
+def _count_bytes(part: DocumentPart) -> int:
+    return sum(len(text.encode()) for text in part.texts)
+
+
+def _record_cut_texts(session: Session, parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> None:
+    if not session.is_main:
+        return
+    pairs = {"train": (parts.train, rows.train), "validation": (parts.validation, rows.validation)}
+    if parts.test and rows.test:
+        pairs["test"] = (parts.test, rows.test)
+    over_long = {}
+    for name, (part, tokenized) in pairs.items():
+        cut = tokenized.texts.cut_rows
+        over_long[name] = (len(cut), [part.places.place(int(row)) for row in cut[:3]])
+        logger.info(
+            "%s: %s of %s texts are over %d tokens and were cut (%.1f %% of all tokens)",
+            name,
+            f"{len(cut):,}",
+            f"{len(tokenized):,}",
+            session.config.data.max_seq_length,
+            100 * (1 - tokenized.lengths.sum() / tokenized.texts.full_lengths.sum()),
+        )
+    summary = parts.summary.with_over_long(over_long)
+    add_facts(session.directory, {"data": summary.to_json()})
+
+
+def _log_blocks(rows: RowsOfDocuments) -> None:
+    for name, part in {"train": rows.train, "validation": rows.validation, "test": rows.test}.items():
+        if part is None:
+            continue
+        blocks = part.blocks
+        tail = f", tail of {blocks.dropped_tokens:,} tokens dropped" if name == "train" else ""
+        tokens, size = f"{blocks.tokens:,}", f"{part.byte_count:,}"
+        logger.info(
+            "%s: %s tokens in %s blocks of %d from %s bytes%s",
+            name,
+            tokens,
+            f"{len(part):,}",
+            rows.block_size,
+            size,
+            tail,
+        )

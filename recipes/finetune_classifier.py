@@ -1,0 +1,55 @@
+"""Fine-tune a text classifier on labelled texts.
+
+    python recipes/finetune_classifier.py --config recipes/imdb/demo.yaml
+    accelerate launch --config_file accelerate_configs/multi_cpu.yaml recipes/finetune_classifier.py \
+        --config recipes/imdb/minilm.yaml --learning_rate 3e-5
+
+Out comes a run directory whose top is a Hugging Face checkpoint with the label names in its config, and
+beside it the scores (metrics.json), the record (run.json) and the loss curve.
+"""
+
+from hfpipe.config import RunConfig
+from hfpipe.config.entry import run_recipe
+
+
+def run(config: RunConfig) -> None:
+    """Go through one run, from the seed to the record."""
+    from transformers import set_seed
+
+    from hfpipe.data.parts import load_labelled_parts
+    from hfpipe.models.classifiers import load_classifier
+    from hfpipe.models.tokenizers import load_tokenizer
+    from hfpipe.training.export import export_model
+    from hfpipe.training.objectives import build_classification_objective
+    from hfpipe.training.preparation import build_trainer, describe_model, tokenize_labelled_parts
+    from hfpipe.training.samples import show_classified
+    from hfpipe.training.session import begin, finish, open_session, report_done, score, train
+    from hfpipe.training.tasks import classification_task
+
+    session = open_session(config)
+    if session.is_done:
+        return report_done(session)
+
+    parts = load_labelled_parts(config.data, seed=config.training.seed)
+    begin(session, parts.summary, label_names=parts.label_names)
+
+    tokenizer = load_tokenizer(config.model)
+    set_seed(config.training.seed)  # the new head draws random weights
+    loaded = load_classifier(config.model, parts.label_names, tokenizer)
+    rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
+    describe_model(session, loaded.model, new_parameters=loaded.new_parameters)
+
+    objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
+    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=classification_task(objective))
+    metrics = train(session, trainer, name_row=parts.train.places.place)
+
+    metrics |= score(trainer, rows.validation, prefix="eval")
+    if rows.test is not None:
+        metrics |= score(trainer, rows.test, prefix="test")
+    export_model(trainer, rows.validation)
+    show_classified(session, trainer, parts.label_names)
+    return finish(session, trainer, metrics)
+
+
+if __name__ == "__main__":
+    run_recipe(run, "finetune_classifier")

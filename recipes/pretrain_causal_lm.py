@@ -1,0 +1,54 @@
+"""Pretrain a causal language model from scratch, or continue one, on texts.
+
+    python recipes/pretrain_causal_lm.py --config recipes/imdb_lm/tiny.yaml
+    accelerate launch --config_file accelerate_configs/multi_cpu.yaml recipes/pretrain_causal_lm.py \
+        --config recipes/imdb_lm/small.yaml --per_device_train_batch_size 4
+
+Out comes a run directory whose top is a Hugging Face checkpoint, and beside it held-out loss, perplexity
+and bits per byte (metrics.json), the record (run.json) and the loss curve.
+"""
+
+from hfpipe.config import RunConfig
+from hfpipe.config.entry import run_recipe
+
+
+def run(config: RunConfig) -> None:
+    """Go through one run, from the seed to the record."""
+    from transformers import set_seed
+
+    from hfpipe.data.parts import load_document_parts
+    from hfpipe.models.causal import load_causal_lm
+    from hfpipe.training.export import export_model
+    from hfpipe.training.objectives import build_causal_lm_objective
+    from hfpipe.training.preparation import build_trainer, describe_model, prepare_tokenizer, tokenize_document_parts
+    from hfpipe.training.samples import show_continuations
+    from hfpipe.training.session import begin, finish, open_session, report_done, score, train
+    from hfpipe.training.tasks import causal_lm_task
+
+    session = open_session(config)
+    if session.is_done:
+        return report_done(session)
+
+    parts = load_document_parts(config.data, seed=config.training.seed)
+    begin(session, parts.summary)
+
+    tokenizer = prepare_tokenizer(session, parts.train.texts)
+    set_seed(config.training.seed)  # a new model draws random weights
+    model = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
+    rows = tokenize_document_parts(session, parts, tokenizer)
+    describe_model(session, model)
+
+    task = causal_lm_task(build_causal_lm_objective(config))
+    trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
+    metrics = train(session, trainer, name_row=rows.name_train_row)
+
+    metrics |= score(trainer, rows.validation, prefix="eval")
+    if rows.test is not None:
+        metrics |= score(trainer, rows.test, prefix="test")
+    export_model(trainer, rows.validation)
+    show_continuations(session, trainer)
+    return finish(session, trainer, metrics)
+
+
+if __name__ == "__main__":
+    run_recipe(run, "pretrain_causal_lm")

@@ -1,0 +1,151 @@
+"""Fixtures of all tests: no network, tiny models and tokenizers made on the spot, recipes run in this process."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tiny models gain nothing from a second thread, and a fixed number keeps sums bit-equal.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+from hfpipe.config import RunConfig, load_config
+
+ROOT = Path(__file__).parent.parent
+
+POSITIVE = ("good", "great", "lovely", "fine", "superb", "warm")
+NEGATIVE = ("bad", "awful", "poor", "dull", "sad", "cold")
+NEUTRAL = ("a", "the", "film", "plot", "scene", "with", "music", "and")
+
+
+def make_review(index: int) -> tuple[str, str]:
+    """Return the text and label of a made-up review: 3 to 22 words, no two alike."""
+    words = POSITIVE if index % 2 else NEGATIVE
+    length = 3 + (index * 7) % 20
+    text = " ".join((words if place % 3 else NEUTRAL)[(index + place * place) % 6] for place in range(length))
+    return f"{text} number {index}", "pos" if index % 2 else "neg"
+
+
+@pytest.fixture(scope="session")
+def reviews_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Return a function that writes a CSV of so many reviews and returns its path."""
+    folder = tmp_path_factory.mktemp("reviews")
+
+    def write(count: int) -> Path:
+        path = folder / f"reviews_{count}.csv"
+        rows = [make_review(index) for index in range(count)]
+        path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that gives the folder of a tiny checkpoint by the name of its architecture."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def make(architecture: str) -> Path:
+        path = folder / architecture
+        if not path.exists():
+            save_tiny_checkpoint(architecture, path)
+        return path
+
+    return make
+
+
+def save_tiny_checkpoint(architecture: str, folder: Path) -> None:
+    """Save a model of about 10,000 parameters without dropout, and a tokenizer, to `folder`."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    from hfpipe.models.tokenizers import train_tokenizer
+
+    tokenizer = train_tokenizer([make_review(index)[0] for index in range(64)], 400, show_progress=False)
+    if architecture in ENCODERS:
+        tokenizer.add_special_tokens({"cls_token": "<|endoftext|>", "sep_token": "<|endoftext|>"})
+    config = AutoConfig.for_model(
+        architecture,
+        **TINY[architecture],
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    family = AutoModel if architecture in ENCODERS else AutoModelForCausalLM
+    family.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+ENCODERS = ("bert", "distilbert", "modernbert")
+TINY: Mapping[str, Mapping[str, Any]] = {
+    "bert": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    },
+    "distilbert": {
+        "dim": 32,
+        "hidden_dim": 64,
+        "n_layers": 2,
+        "n_heads": 2,
+        "max_position_embeddings": 64,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "seq_classif_dropout": 0.0,
+    },
+    "modernbert": {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    },
+    "gpt2": {
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 2,
+        "n_positions": 64,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+    },
+    "llama": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    },
+}
+
+
+def load_recipe(name: str) -> ModuleType:
+    """Return the recipe module `recipes/<name>.py`, loaded by its path as a launcher would."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def to_argv(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as a command line."""
+    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+
+
+def run_recipe_here(recipe: str, settings: Mapping[str, Any]) -> RunConfig:
+    """Run a recipe in this process and return its configuration; what it raises comes through."""
+    config = load_config(to_argv(settings), recipe=recipe)
+    load_recipe(recipe).run(config)
+    return config

@@ -1,0 +1,130 @@
+"""The table of `TrainingArguments` fields against the installed version, and the keys made of it."""
+
+import ast
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+import hfpipe.config
+from hfpipe.config import RECIPES, change_of
+from hfpipe.config.arguments import ACCEPTED, OURS, PASSED, REFUSED
+from hfpipe.config.installed import read_installed_fields, read_reporters
+from hfpipe.config.keys import TRAINER_SECTION, read_keys, read_retired, suggest_key
+from hfpipe.config.plan import METRICS
+from hfpipe.config.retired import CHECKPOINTING, EXPLAINED, SUCCESSORS
+from hfpipe.config.sections import SECTIONS
+from hfpipe.config.values import ValueType
+
+# In the table, and not in every tested version.
+SINCE_5_23 = {"activation_checkpointing", "activation_checkpointing_kwargs"}
+
+
+def test_every_installed_field_stands_in_the_table_once() -> None:
+    names = [*PASSED, *OURS, *REFUSED, *ACCEPTED]
+    assert len(names) == len(set(names))
+    assert set(read_installed_fields()) - set(names) == set()
+    assert set(names) - set(read_installed_fields()) <= SINCE_5_23
+
+
+def test_a_field_name_stands_once_over_sections_and_passed_arguments() -> None:
+    names = [field.name for settings in SECTIONS.values() for field in dataclasses.fields(settings)]
+    assert len(names) == len(set(names))
+    assert set(names) & set(PASSED) == set()
+    assert set(names) & set(read_installed_fields()) == set(OURS)
+
+
+def test_retired_names_are_no_keys_and_lead_to_keys() -> None:
+    assert set(read_keys()) & (set(SUCCESSORS) | set(EXPLAINED)) == set()
+    assert set(read_installed_fields()) & (set(SUCCESSORS) | set(EXPLAINED)) == set()
+    assert set(read_retired().values()) <= set(read_keys())
+
+
+def test_recipe_defaults_are_passed_arguments() -> None:
+    assert METRICS.keys() == RECIPES.keys()
+    for recipe in RECIPES.values():
+        assert set(recipe.defaults) <= set(PASSED)
+        assert recipe.defaults["metric_for_best_model"] in METRICS[recipe.name]
+
+
+def test_checkpointing_is_known_by_one_name() -> None:
+    assert [name for pair in CHECKPOINTING.items() for name in pair if name in read_keys()] == [
+        name if name in read_installed_fields() else old for old, name in CHECKPOINTING.items()
+    ]
+
+
+def test_types_are_read_from_annotations() -> None:
+    keys = read_keys()
+    assert keys["learning_rate"].value_type == ValueType(("float",))
+    assert keys["report_to"].value_type == ValueType(("str",), items=True, optional=True, comma_list=True)
+    assert keys["lr_scheduler_kwargs"].value_type == ValueType(entries=("any",), optional=True)
+    assert keys["trackio_static_space_id"].value_type == ValueType(("bool", "str"), optional=True)
+    assert keys["train_file"].value_type == ValueType(items=True, optional=True)
+    assert keys["class_weights"].value_type == ValueType(("str",), entries=("float",), optional=True)
+    assert keys["config_overrides"].value_type.entries == ("bool", "int", "float", "str")
+
+
+def test_choices_are_read_from_enumerations() -> None:
+    assert read_keys()["eval_strategy"].bounds.choices == ("no", "steps", "epoch")
+    assert "warmup_stable_decay" in read_keys()["lr_scheduler_type"].bounds.choices
+    assert "adamw_torch_fused" in read_keys()["optim"].bounds.choices
+    assert {"tensorboard", "wandb", "trackio", "all", "none"} <= set(read_reporters())
+
+
+@pytest.mark.parametrize(
+    ("key", "scheduler", "change"),
+    [
+        ("num_train_epochs", "linear", "identity"),
+        ("num_train_epochs", "constant_with_warmup", "extendable"),
+        ("max_steps", "warmup_stable_decay", "extendable"),
+        ("max_steps", None, "extendable"),
+        ("gradient_accumulation_steps", "constant", "identity"),
+        ("per_device_eval_batch_size", None, "free"),
+        ("output_dir", None, "free"),
+        ("train_file", None, "identity"),
+        ("no_such_key", None, "identity"),
+    ],
+)
+def test_change_of(key: str, scheduler: str | None, change: str) -> None:
+    assert change_of(key, scheduler) == change
+
+
+def slips(key: str) -> set[str]:
+    """All words that `key` becomes by dropping a letter or swapping two neighbours."""
+    dropped = {key[:i] + key[i + 1 :] for i in range(len(key))}
+    swapped = {key[:i] + key[i + 1] + key[i] + key[i + 2 :] for i in range(len(key) - 1)}
+    return dropped | swapped
+
+
+def test_slips_of_one_letter_suggest_the_right_key() -> None:
+    known = {*read_keys(), *read_retired(), *EXPLAINED, *REFUSED, *ACCEPTED}
+    pairs = [(key, slip) for key in read_keys() for slip in sorted(slips(key) - known)[::2]]
+    right = sum(suggest_key(slip) == key for key, slip in pairs)
+    assert len(pairs) > 1_000
+    # Measured 0.999; what is left is bf16 against fp16, and adam_beta1 against adam_beta2.
+    assert right / len(pairs) >= 0.95
+
+
+def test_words_that_resemble_nothing_suggest_nothing() -> None:
+    assert suggest_key("banana") is None
+
+
+def test_config_imports_nothing_slow() -> None:
+    allowed = {*sys.stdlib_module_names, "yaml", "hfpipe"}
+    files = sorted(Path(hfpipe.config.__path__[0]).glob("*.py"))
+    assert len(files) > 15
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{path.name} imports {name}"
+                assert not name.startswith("hfpipe.") or name.split(".")[1] in ("config", "errors"), path.name
+
+
+def test_every_key_of_the_trainer_section_is_passed() -> None:
+    trainer = {name for name, key in read_keys().items() if key.section == TRAINER_SECTION}
+    assert trainer == set(PASSED) & set(read_installed_fields()) - set(
+        CHECKPOINTING if set(read_installed_fields()) >= SINCE_5_23 else ()
+    )

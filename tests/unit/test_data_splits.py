@@ -1,0 +1,71 @@
+"""Seeded splits and samples: exact shares, every class on each side, the same rows everywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hfpipe.data.duplicates import find_repeats, find_texts_of
+from hfpipe.data.splits import Stage, apportion, hold_out, sample, seeded_order
+
+ORDER_OF_42 = [4, 5, 3, 0, 2, 7, 1, 6]
+CLASSES = st.lists(st.integers(2, 40), min_size=1, max_size=6).flatmap(
+    lambda sizes: st.permutations([index for index, size in enumerate(sizes) for _ in range(size)])
+)
+
+
+def test_a_seed_gives_the_rows_it_always_gave() -> None:
+    assert seeded_order(8, seed=42, stage=Stage.VALIDATION_SPLIT).tolist() == ORDER_OF_42
+    assert seeded_order(8, seed=43, stage=Stage.VALIDATION_SPLIT).tolist() != ORDER_OF_42
+    assert seeded_order(8, seed=42, stage=Stage.TRAIN_SAMPLE).tolist() != ORDER_OF_42
+
+
+@pytest.mark.parametrize(
+    "sizes, total, shares",
+    [
+        ([50, 50], 10, [5, 5]),
+        ([90, 10], 10, [9, 1]),
+        ([98, 2], 10, [9, 1]),  # 9.8 and 0.2: the small class has one all the same
+        ([12, 6, 2], 5, [3, 1, 1]),  # 3.0, 1.5 and 0.5: the minimum fills the last place
+        ([2, 2, 2], 1, [1, 1, 1]),  # fewer than classes: one each
+        ([2, 2], 4, [1, 1]),  # all but one of each
+    ],
+)
+def test_shares_follow_the_largest_remainders_within_bounds(sizes: list[int], total: int, shares: list[int]) -> None:
+    counts = np.array(sizes)
+    assert apportion(counts, total, minimum=np.ones_like(counts), maximum=counts - 1).tolist() == shares
+
+
+@settings(max_examples=100, deadline=None)
+@given(CLASSES, st.floats(0.01, 0.5), st.integers(0, 2**32 - 1))
+def test_a_split_keeps_every_row_once_and_every_class_twice(rows: list[int], fraction: float, seed: int) -> None:
+    classes = np.array(rows)
+    kept, held_out = hold_out(classes, fraction, seed=seed)
+    assert sorted([*kept, *held_out]) == list(range(len(rows)))
+    assert set(classes[kept]) == set(classes[held_out]) == set(rows)
+    wanted = round(len(rows) * fraction)
+    assert len(held_out) == wanted or wanted < len(set(rows)) or wanted > len(rows) - len(set(rows))
+
+
+@settings(max_examples=100, deadline=None)
+@given(CLASSES, st.integers(1, 60))
+def test_a_sample_has_the_size_asked_for_and_loses_no_class(rows: list[int], limit: int) -> None:
+    chosen = sample(np.array(rows), limit, seed=7, stage=Stage.TRAIN_SAMPLE)
+    assert len(chosen) == min(limit, len(rows))
+    assert (np.diff(chosen) > 0).all()
+    if limit >= len(set(rows)):
+        assert {rows[row] for row in chosen} == set(rows)
+
+
+def test_no_limit_is_every_row() -> None:
+    assert sample(np.array([0, 1, 0]), None, seed=0, stage=Stage.TEST_SAMPLE).tolist() == [0, 1, 2]
+
+
+def test_repeats_and_contradictions_are_told_apart() -> None:
+    texts = ["a", "b", "a", "c", "b", "b", "a"]
+    labels = ["1", "1", "1", "0", "0", "1", "1"]
+    conflicting, duplicate = find_repeats(texts, labels)
+    assert conflicting.tolist() == [1, 4, 5]
+    assert duplicate.tolist() == [2, 6]
+    assert find_repeats(texts, [])[1].tolist() == [2, 4, 5, 6]
+    assert find_texts_of(texts, {"c", "z"}).tolist() == [3]

@@ -1,0 +1,163 @@
+"""What `hfpipe run` starts, what it refuses first, and how a launched run's signals and exit code come back."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hfpipe import launch
+from hfpipe.config import load_config
+from hfpipe.errors import CheckpointError, ConfigError, DataError
+from hfpipe.launch import AccelerateFile, Launch, prepare_launch, read_accelerate_file
+from hfpipe.records.environment import usable_cores
+from hfpipe.records.sessions import begin_session, describe_settings, end_session
+
+CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
+
+
+@pytest.fixture
+def csv_run(tmp_path: Path) -> Path:
+    """A YAML file of a run on ten labelled rows."""
+    rows = "".join(f"a {'good' if row % 2 else 'bad'} film number {row},{row % 2}\n" for row in range(20))
+    (tmp_path / "train.csv").write_text("text,label\n" + rows)
+    path = tmp_path / "mine.yaml"
+    lines = ["recipe: finetune_classifier", "model_name_or_path: demo:minilm", f"train_file: {tmp_path / 'train.csv'}"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("name", "processes"), [("cpu", 1), ("multi_cpu", 2)])
+def test_shipped_accelerate_files_say_how_many_processes(name: str, processes: int) -> None:
+    path = CONFIGS / f"{name}.yaml"
+    assert read_accelerate_file(path) == AccelerateFile(processes, 1)
+    settings = yaml.safe_load(path.read_text())
+    # with MULTI_CPU accelerate starts one process and says nothing
+    assert settings["distributed_type"] == ("NO" if processes == 1 else "MULTI_GPU")
+    assert settings["mixed_precision"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("num_processes: [", "is not YAML; write one with 'accelerate config --config_file <file>'"),
+        ("- 1", "is not an accelerate file"),
+        ("num_processes: two", "num_processes: two: is not a whole number above 0"),
+        ("num_machines: 0", "num_machines: 0: is not a whole number above 0"),
+    ],
+)
+def test_a_bad_accelerate_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as raised:
+        read_accelerate_file(path)
+    assert f"{path}: {message}" in str(raised.value)
+
+
+def test_a_plain_run_is_the_recipe_with_the_users_settings(csv_run: Path) -> None:
+    prepared = prepare_launch(str(csv_run), ["learning_rate=3e-5"])
+    assert prepared.recipe.name == "finetune_classifier.py"
+    expected = (sys.executable, str(prepared.recipe), "--config", str(csv_run), "learning_rate=3e-5")
+    assert prepared == Launch(expected, prepared.recipe)
+    assert prepared.shown == f"python {prepared.recipe} --config {csv_run} learning_rate=3e-5"
+
+
+def test_under_accelerate_the_run_is_told_how_many_processes_it_must_have(
+    csv_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    prepared = prepare_launch(str(csv_run), accelerate="multi_cpu")
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "multi_cpu.yaml")]
+    assert prepared.command[:5] == tuple(launcher)
+    assert prepared.command[5:] == (str(prepared.recipe), "--config", str(csv_run), "--num_processes", "2")
+    assert prepared.environment == {"OMP_NUM_THREADS": str(max(1, usable_cores() // 2))}
+    assert prepared.shown.split()[1:4] == ["accelerate", "launch", "--config_file"]
+
+
+def test_the_users_number_of_processes_and_threads_wins(csv_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    prepared = prepare_launch(str(csv_run), ["num_processes=4"], accelerate="multi_cpu")
+    assert prepared.command[5:8] == ("--num_processes", "4", str(prepared.recipe))
+    assert prepared.command[8:] == ("--config", str(csv_run), "num_processes=4")
+    assert prepared.environment == {}
+
+
+def test_several_processes_without_accelerate_are_refused(csv_run: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        prepare_launch(str(csv_run), ["num_processes=2"])
+    assert "2: one process would be started; add --accelerate multi_cpu, or an accelerate file" in str(raised.value)
+
+
+def test_bad_data_and_another_run_are_refused_before_anything_starts(csv_run: Path, tmp_path: Path) -> None:
+    output = f"output_dir={tmp_path / 'run'}"
+    config = load_config(["--config", str(csv_run), output])
+    begin_session(tmp_path / "run", {"config": describe_settings(config.flat(), {})}, from_step=0)
+    assert prepare_launch(str(csv_run), [output]).command[-1] == output
+    with pytest.raises(CheckpointError, match="--seed: 7: another value than the run began with, 42; set it back"):
+        prepare_launch(str(csv_run), [output, "--seed", "7"])
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("a good, long film,1\n")
+    with pytest.raises(DataError, match=r"train\.csv:22: 3 fields: the header has 2"):
+        prepare_launch(str(csv_run), [output])
+    # a run that is done reads no data
+    end_session(tmp_path / "run", status="done", to_step=1)
+    assert prepare_launch(str(csv_run), [output]).command[-1] == output
+
+
+LAUNCHER = """
+import os, signal, subprocess, sys
+worker = subprocess.Popen([sys.executable, *sys.argv[1:]])
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+sys.exit(1 if worker.wait() else 0)
+"""
+
+RECIPE = """
+import os, signal, sys, time
+from pathlib import Path
+got = []
+signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
+os.kill(int(os.environ["TOLD"]), int(os.environ["SIGNAL"]))
+while not got:
+    time.sleep(0.01)
+if os.environ["KILL_LAUNCHER"]:
+    os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(0.3)
+Path(os.environ["SAVED"]).write_text(f"{got}")
+if os.environ["LEAVES_CODE"]:
+    Path(os.environ["HFPIPE_EXIT_CODE_FILE"]).write_text(str(128 + got[0]))
+sys.exit(0 if os.environ["LEAVES_CODE"] else 7)
+"""
+
+
+def test_a_launched_run_hears_each_signal_once_and_its_exit_code_comes_back(tmp_path: Path) -> None:
+    launcher, recipe, saved = tmp_path / "launcher.py", tmp_path / "recipe.py", tmp_path / "saved"
+    launcher.write_text(LAUNCHER)
+    recipe.write_text(RECIPE)
+    command = (sys.executable, str(launcher), str(recipe))
+    before = signal.getsignal(signal.SIGTERM)
+    for number, leaves_code, kill_launcher, expected in (
+        (signal.SIGTERM, "1", "", 143),
+        (signal.SIGINT, "1", "", 130),
+        (signal.SIGHUP, "", "", 143),  # the launcher said 1
+        (signal.SIGTERM, "1", "1", 143),  # the recipe outlives its launcher
+    ):
+        settings = {"TOLD": str(os.getpid()), "SIGNAL": str(int(number)), "SAVED": str(saved)}
+        environment = {**settings, "LEAVES_CODE": leaves_code, "KILL_LAUNCHER": kill_launcher}
+        code = launch.start(Launch(command, recipe, under_accelerate=True, environment=environment))
+        heard = signal.SIGTERM if number == signal.SIGHUP else number
+        assert (code, saved.read_text()) == (expected, f"[{int(heard)}]")
+        saved.unlink()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_exit_code_is_the_recipes_where_it_left_one(tmp_path: Path) -> None:
+    left = tmp_path / "exit_code"
+    assert launch._exit_code(0, left, []) == 0
+    assert launch._exit_code(1, left, []) == 1
+    assert launch._exit_code(-9, left, []) == 137
+    assert launch._exit_code(1, left, [signal.SIGTERM]) == 143
+    left.write_text("2")
+    assert launch._exit_code(1, left, []) == 2
