@@ -42,6 +42,8 @@ EXIT_CODE_FILE = "HFPIPE_EXIT_CODE_FILE"
 FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
 
 POLL_SECONDS = 0.1
+# Processes that leave together do so within a second or two; one that failed alone is waited for in vain.
+GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,20 @@ def _supervise(launch: Launch) -> int:
         # hear it before the recipe has saved.
         launcher = subprocess.Popen(launch.command, env=environment, start_new_session=True)
         with _forwarded_signals(launcher.pid, launch.recipe) as forwarded:
-            launcher.wait()
+            _wait(launcher, exit_code_file)
             _await_all(forwarded.processes)
         return _exit_code(launcher.returncode, exit_code_file, forwarded.signals)
+
+
+def _wait(launcher: "subprocess.Popen[bytes]", exit_code_file: Path) -> None:
+    """Wait for the launcher's end; it is told to end when one process left long ago and others still wait for it."""
+    left_at: float | None = None
+    while launcher.poll() is None:
+        if left_at is None and exit_code_file.exists():
+            left_at = time.monotonic()
+        elif left_at is not None and time.monotonic() - left_at > GRACE_SECONDS:
+            launcher.terminate()
+        time.sleep(POLL_SECONDS)
 
 
 @dataclass

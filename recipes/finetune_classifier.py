@@ -20,10 +20,12 @@ def run(config: RunConfig) -> None:
     from hfpipe.models.classifiers import load_classifier
     from hfpipe.models.tokenizers import load_tokenizer
     from hfpipe.training.export import export_model
+    from hfpipe.training.loop import score, train
     from hfpipe.training.objectives import build_classification_objective
     from hfpipe.training.preparation import build_trainer, describe_model, tokenize_labelled_parts
+    from hfpipe.training.recording import begin, finish, report_done
     from hfpipe.training.samples import show_classified
-    from hfpipe.training.session import begin, finish, open_session, report_done, score, train
+    from hfpipe.training.session import open_session
     from hfpipe.training.tasks import classification_task
 
     session = open_session(config)

@@ -19,10 +19,12 @@ def run(config: RunConfig) -> None:
     from hfpipe.data.parts import load_document_parts
     from hfpipe.models.causal import load_causal_lm
     from hfpipe.training.export import export_model
+    from hfpipe.training.loop import score, train
     from hfpipe.training.objectives import build_causal_lm_objective
     from hfpipe.training.preparation import build_trainer, describe_model, prepare_tokenizer, tokenize_document_parts
+    from hfpipe.training.recording import begin, finish, report_done
     from hfpipe.training.samples import show_continuations
-    from hfpipe.training.session import begin, finish, open_session, report_done, score, train
+    from hfpipe.training.session import open_session
     from hfpipe.training.tasks import causal_lm_task
 
     session = open_session(config)

@@ -21,7 +21,7 @@ def take_rows(table: Table, ids: np.ndarray) -> Table:
     return replace(table, texts=texts, labels=labels, places=table.places.take(ids))
 
 
-def leave_out(table: Table, reason: str, ids: np.ndarray) -> Table:
+def leave_out(table: Table, ids: np.ndarray, *, reason: str) -> Table:
     """Return the table without the rows `ids`, which are entered in its account under `reason`."""
     if not len(ids):
         return table
@@ -33,7 +33,7 @@ def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables by part, with repeats, contradictions and texts of other parts taken out of 'train'."""
     others = {name: table for name, table in tables.items() if name != "train"}
     held_texts = {text for table in others.values() for text in table.texts}
-    train = leave_out(tables["train"], "in_validation_or_test", find_texts_of(tables["train"].texts, held_texts))
+    train = leave_out(tables["train"], find_texts_of(tables["train"].texts, held_texts), reason="in_validation_or_test")
     conflicting, duplicate = find_repeats(train.texts, train.labels)
     places: Places = train.places
     account = train.account.without("conflicting", places.rows(conflicting))

@@ -60,7 +60,7 @@ class ColumnRequest:
 
 
 def choose_columns(
-    header: Sequence[str], request: ColumnRequest, findings: Findings, *, name: str
+    header: Sequence[str], request: ColumnRequest, *, findings: Findings, name: str
 ) -> ColumnChoice | None:
     """Return the columns of the file `name`, or None where `findings` say why there is no choice.
 

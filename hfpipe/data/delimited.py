@@ -58,11 +58,13 @@ def _parsed_rows(file: SourceFile, findings: Findings, delimiter: str) -> Iterat
     # The limit of the csv module (131,072 characters a field) is the process's; books exceed it.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(read_lines(file, findings), delimiter=delimiter, strict=True)
+    spanning, longest = 0, (1, 0)
     while True:
         start = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
+            _note_spans(file, findings, spanning, longest)
             return
         except UnicodeDecodeError:
             report_encoding(file, findings)
@@ -70,8 +72,19 @@ def _parsed_rows(file: SourceFile, findings: Findings, delimiter: str) -> Iterat
         except csv.Error as error:
             findings.add("rows with unmatched quotes", file.name, _quote_problem(file, start, reader.line_num, error))
             continue
+        if reader.line_num > start:
+            spanning += 1
+            longest = max(longest, (reader.line_num - start + 1, start))
         if row:
             yield start, row
+
+
+def _note_spans(file: SourceFile, findings: Findings, spanning: int, longest: tuple[int, int]) -> None:
+    # Two stray quotes can enclose other rows and still be valid: the one trace they leave is a long row.
+    if spanning:
+        lines, start = longest
+        noun = "row spans" if spanning == 1 else "rows span"
+        findings.note(f"{file.name}: {spanning:,} {noun} several lines, the longest {lines:,} from {file.name}:{start}")
 
 
 def _records(

@@ -34,8 +34,9 @@ class Findings:
             group.shown.append(problem)
 
     def note(self, text: str) -> None:
-        """Record a fact worth a line in the summary."""
-        self._notes.append(text)
+        """Record a fact worth a line in the summary, once."""
+        if text not in self._notes:
+            self._notes.append(text)
 
     def __bool__(self) -> bool:
         return bool(self._kinds)

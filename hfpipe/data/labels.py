@@ -44,7 +44,7 @@ def order_labels(labels: set[str]) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def find_labels(train: Table, named: Mapping[str, str] | None, findings: Findings) -> Labels:
+def find_labels(train: Table, findings: Findings, *, named: Mapping[str, str] | None) -> Labels:
     """Return the labels of the training part; what speaks against them goes to `findings`."""
     values = order_labels(set(train.labels))
     if _are_classes(train, values, findings):
@@ -70,7 +70,7 @@ def check_known(part: str, table: Table, labels: Labels, findings: Findings) -> 
         findings.add("unknown labels", part, problem)
 
 
-def check_class_sizes(train: Table, labels: Labels, findings: Findings, *, is_split: bool) -> None:
+def check_class_sizes(train: Table, labels: Labels, *, findings: Findings, is_split: bool) -> None:
     """Record that classes are too few or too small, in the rows that are left for training."""
     found = _rows_by_label(train)
     name = train.account.source

@@ -13,6 +13,7 @@ from hfpipe.data.record_stream import Record, RecordStream, SourceFile
 from hfpipe.errors import Problem
 
 _ROWS_A_BATCH = 4096
+_UNREADABLE = (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 
 def read_parquet(file: SourceFile, findings: Findings) -> RecordStream | None:
@@ -20,7 +21,7 @@ def read_parquet(file: SourceFile, findings: Findings) -> RecordStream | None:
     try:
         with pyarrow.parquet.ParquetFile(file.path) as opened:
             header = tuple(opened.schema_arrow.names)
-    except (pyarrow.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0].rstrip(".")
         problem = Problem(file.name, "cannot be read as Parquet", reason, "write the file again")
         findings.add("files of another format", file.name, problem)
@@ -45,7 +46,7 @@ def _records(file: SourceFile, findings: Findings, columns: tuple[str, ...]) -> 
                 values = [batch.column(name).to_pylist() for name in columns]
                 for row, fields in enumerate(zip(*values, strict=True), start=row + 1):  # noqa: B020
                     yield Record(row, dict(zip(columns, fields, strict=True)))
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0].rstrip(".")
         problem = Problem(f"{file.name}:row {row + 1}", "cannot be read from here on", reason, "write the file again")
         findings.add("damaged files", file.name, problem)

@@ -87,11 +87,11 @@ def load_labelled_parts(settings: DataSettings, *, seed: int) -> LabelledParts:
     tables = clean_tables(raw)
     _check_rows(tables, findings)
     if not findings:
-        check_class_sizes(tables["train"], labels, findings, is_split="validation" not in tables)
+        check_class_sizes(tables["train"], labels, findings=findings, is_split="validation" not in tables)
         _check_sample_size(settings.max_train_samples, labels, findings)
     findings.raise_if_any()
     classes = {name: labels.encode(table.labels) for name, table in tables.items()}
-    selected = select_rows(tables, classes, settings, seed=seed)
+    selected = select_rows(tables, classes, settings=settings, seed=seed)
     parts = {name: _labelled_part(table, labels) for name, table in selected.items()}
     summary = _summary(selected, sources, findings, _label_counts(parts, labels))
     test = parts.get("test")
@@ -112,7 +112,7 @@ def load_document_parts(settings: DataSettings, *, seed: int) -> DocumentParts:
         _check_document_count(tables["train"], findings)
     findings.raise_if_any()
     classes = {name: np.zeros(len(table.texts), dtype=np.int64) for name, table in tables.items()}
-    selected = select_rows(tables, classes, settings, seed=seed)
+    selected = select_rows(tables, classes, settings=settings, seed=seed)
     parts = {name: DocumentPart(table.texts, table.places) for name, table in selected.items()}
     summary = _summary(selected, sources, findings, {})
     return DocumentParts(parts["train"], parts["validation"], parts.get("test"), summary)
@@ -129,7 +129,7 @@ def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *
 
 
 def _check_labels(tables: Mapping[str, Table], named: Mapping[str, str] | None, findings: Findings) -> Labels:
-    labels = find_labels(tables["train"], named, findings)
+    labels = find_labels(tables["train"], findings, named=named)
     for name, table in tables.items():
         if name != "train" and tables["train"].labels:
             check_known(name, table, labels, findings)

@@ -37,7 +37,7 @@ class Reading:
     document_per: str = "line"
 
 
-def open_records(file: SourceFile, findings: Findings, reading: Reading) -> RecordStream | None:
+def open_records(file: SourceFile, findings: Findings, *, reading: Reading) -> RecordStream | None:
     """Return the stream of a file of any format, or None where `findings` say why there is none."""
     if file.suffix in (".csv", ".tsv"):
         return read_delimited(file, findings, delimiter=reading.delimiter)
@@ -76,7 +76,7 @@ def stream_records(path: str | Path, *, delimiter: str | None = None) -> RecordS
     if not file.path.is_file():
         raise DataError(Problem(file.name, "no such file"))
     findings = Findings()
-    stream = open_records(file, findings, Reading(delimiter))
+    stream = open_records(file, findings, reading=Reading(delimiter))
     findings.raise_if_any()
     assert stream is not None, "a file that cannot be opened has a problem"
     return replace(stream, records=_raising(stream.records, findings), narrowed=None)

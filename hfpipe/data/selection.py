@@ -13,7 +13,7 @@ from hfpipe.data.table import Table
 
 
 def select_rows(
-    tables: Mapping[str, Table], classes: Mapping[str, np.ndarray], settings: DataSettings, *, seed: int
+    tables: Mapping[str, Table], classes: Mapping[str, np.ndarray], *, settings: DataSettings, seed: int
 ) -> dict[str, Table]:
     """Return the tables 'train', 'validation' and, if there is one, 'test' after split and samples.
 

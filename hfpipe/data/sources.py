@@ -59,7 +59,7 @@ def _file_settings(settings: DataSettings) -> tuple[Sequence[str], ...]:
 
 
 def _part(key: str, values: Sequence[str], findings: Findings) -> PartSource | None:
-    return PartSource(key, tuple(find_files(values, key, findings))) if values else None
+    return PartSource(key, tuple(find_files(values, findings, key=key))) if values else None
 
 
 def _named_data_set(settings: DataSettings, findings: Findings) -> Sources:
@@ -80,7 +80,7 @@ def _named_data_set(settings: DataSettings, findings: Findings) -> Sources:
     return Sources(train, None, test, LABEL_NAMES)
 
 
-def find_files(values: Sequence[str], key: str, findings: Findings) -> Iterator[SourceFile]:
+def find_files(values: Sequence[str], findings: Findings, *, key: str) -> Iterator[SourceFile]:
     """Yield the files that `values` name, in order; a folder's and a glob's files sorted by name."""
     for value in values:
         path = Path(value).expanduser()

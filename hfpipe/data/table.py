@@ -79,11 +79,11 @@ def _open(
         remedy = "use .csv, .tsv, .jsonl or .parquet, or name the files with a glob such as data/*.csv"
         findings.add("files without labels", file.name, Problem(file.name, "plain text", "it has no labels", remedy))
         return None
-    stream = open_records(file, findings, request.reading)
+    stream = open_records(file, findings, reading=request.reading)
     if stream is None:
         return None
     wanted = request.columns if columns is None else columns.repeated()
-    chosen = choose_columns(stream.header, wanted, findings, name=file.name)
+    chosen = choose_columns(stream.header, wanted, findings=findings, name=file.name)
     return None if chosen is None else (stream, columns or chosen)
 
 

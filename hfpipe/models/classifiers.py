@@ -9,6 +9,7 @@ text. With a padding token that occurs nowhere else, that rule and the attention
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
@@ -77,7 +78,7 @@ def give_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     others = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id, tokenizer.cls_token_id}
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": PADDING})
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        if len(tokenizer) > cast("torch.nn.Embedding", model.get_input_embeddings()).num_embeddings:
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         logger.info("the tokenizer had no padding token of its own: added %s as id %d", PADDING, tokenizer.pad_token_id)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id

@@ -9,8 +9,6 @@ from hfpipe.config import RunConfig
 from hfpipe.errors import Problem, TrainingError
 from hfpipe.training.precision import Precision, decide_precision
 
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
-
 
 def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     """Return the arguments and the precision of this process.
@@ -23,8 +21,6 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     # With an accelerate file for several CPU processes, only use_cpu keeps accelerate from looking for GPUs.
     use_cpu = given.pop("use_cpu", False) or not torch.accelerator.is_available()
     precision = decide_precision(config, os.environ, use_cpu=use_cpu)
-    metric = given.get("metric_for_best_model", "loss")
-    given.setdefault("greater_is_better", metric.removeprefix("eval_") not in LOWER_IS_BETTER)
     args = TrainingArguments(
         output_dir=str(config.output_dir),
         seed=config.training.seed,

@@ -9,7 +9,7 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors.torch
 import torch
@@ -63,7 +63,7 @@ def find_checkpoint_to_resume(checkpoints: Path, wanted: str | None) -> Path | N
 
 def write_checkpoint(trainer: "PlannedTrainer") -> None:
     """Write the whole state of the run as the checkpoint of the current step, then rotate."""
-    checkpoints = Path(trainer._get_output_dir(trial=None))
+    checkpoints = trainer.checkpoints
     step = trainer.state.global_step
     target = checkpoint_folder(checkpoints, step)
     staging = checkpoints / f".writing-{step}"
@@ -91,9 +91,8 @@ def save_weights(trainer: "PlannedTrainer", folder: Path, state_dict: dict[str, 
     """Save model, config and tokenizer; no pickled TrainingArguments, which would carry tokens."""
     if not trainer.args.should_save:
         return
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    model.save_pretrained(folder, state_dict=state_dict)
-    trainer.processing_class.save_pretrained(folder)
+    trainer.network.save_pretrained(folder, state_dict=state_dict)
+    trainer.tokenizer.save_pretrained(folder)
 
 
 def load_best_weights(trainer: "PlannedTrainer") -> None:
@@ -101,14 +100,13 @@ def load_best_weights(trainer: "PlannedTrainer") -> None:
     step = trainer.state.best_global_step
     if step is None or step == trainer.state.global_step:
         return
-    folder = checkpoint_folder(Path(trainer._get_output_dir(trial=None)), step)
+    folder = checkpoint_folder(trainer.checkpoints, step)
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         raise CheckpointError(
             Problem(str(folder), rule="the best checkpoint of this run is not there", remedy="put it back")
         )
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    safetensors.torch.load_model(model, file, strict=False)
+    safetensors.torch.load_model(trainer.network, file, strict=False)
     logger.info(
         "best weights: step %s, %s %s", f"{step:,}", trainer.args.metric_for_best_model, trainer.state.best_metric
     )
@@ -136,9 +134,10 @@ def _save_losses(trainer: "PlannedTrainer", staging: Path) -> None:
 
 
 def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:
+    states = cast("dict[str, dict[str, Any]]", trainer.state.stateful_callbacks)
     for callback in [*trainer.callback_handler.callbacks, trainer.control]:
         if isinstance(callback, ExportableState):
-            trainer.state.stateful_callbacks[type(callback).__name__] = callback.state()
+            states[type(callback).__name__] = callback.state()
     trainer.state.save_to_json(str(staging / STATE_FILE))
 
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 @torch.inference_mode()
 def find_nonfinite_rows(trainer: "PlannedTrainer", row_ids: Sequence[int]) -> list[int]:
     """Return those of `row_ids` whose own loss under the present weights is not finite."""
-    trainer.model.eval()
+    trainer.network.eval()
     return [row_id for row_id in row_ids if not _is_finite(trainer, row_id)]
 
 
 def _is_finite(trainer: "PlannedTrainer", row_id: int) -> bool:
-    inputs = trainer._prepare_inputs(trainer.train_dataset.__getitems__([row_id]))
+    inputs = trainer._prepare_inputs(trainer.train_rows.__getitems__([row_id]))
     labels = inputs.pop("labels")
-    return bool(trainer.task.objective.loss_sum(trainer.model(**inputs), labels).isfinite())
+    return bool(trainer.task.objective.loss_sum(trainer.network(**inputs), labels).isfinite())

@@ -4,9 +4,8 @@ A mean of batch means depends on how rows fall into batches; a sum over a count 
 in float64, so the order of batches does not show in the digits reported.
 """
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from hfpipe.training.datasets import Rows
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,21 +38,18 @@ class Outcome:
 
 
 @torch.inference_mode()
-def run_evaluation(
-    trainer: "PlannedTrainer", dataloader: DataLoader, *, description: str, prefix: str
-) -> EvalLoopOutput:
+def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix: str) -> EvalLoopOutput:
     """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them."""
-    model = (
-        trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True) if _is_bare(trainer) else trainer.model
-    )
-    objective = trainer.task.evaluation_objective
+    model = _prepared_model(trainer)
     was_training = model.training
     model.eval()
+    objective = trainer.task.evaluation_objective
+    rows, batches = cast("Rows", dataloader.dataset), cast("list[list[int]]", dataloader.batch_sampler)
     sums = torch.zeros(2, dtype=torch.float64)
     kept_rows: list[int] = []
     kept_logits: list[torch.Tensor] = []
     trainer.callback_handler.eval_dataloader = dataloader
-    for row_ids, inputs in zip(dataloader.batch_sampler, dataloader, strict=True):
+    for row_ids, inputs in zip(batches, dataloader, strict=True):
         inputs = trainer._prepare_inputs(inputs)
         labels = inputs.pop("labels")
         outputs = model(**inputs)
@@ -66,36 +60,34 @@ def run_evaluation(
             kept_logits.append(outputs.logits.float())
         trainer.control = trainer.callback_handler.on_prediction_step(trainer.args, trainer.state, trainer.control)
     model.train(was_training)
-    outcome = _gather(trainer, dataloader, sums, kept_rows, kept_logits)
-    metrics = {f"{prefix}_{name}": value for name, value in trainer.task.score(outcome).items()}
-    return EvalLoopOutput(
-        predictions=outcome.logits,
-        label_ids=None,
-        metrics=metrics,
-        num_samples=len(dataloader.dataset),
-    )
+    loss_sum, item_count = _gather_sums(trainer, sums)
+    logits = _gather_logits(trainer, len(rows), kept_rows, kept_logits) if trainer.task.keep_predictions else None
+    scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits))
+    metrics = {f"{prefix}_{name}": value for name, value in scores.items()}
+    return EvalLoopOutput(predictions=cast("Any", logits), label_ids=None, metrics=metrics, num_samples=len(rows))
 
 
-def _is_bare(trainer: "PlannedTrainer") -> bool:
-    """Tell whether accelerate has not wrapped the model yet: an evaluation before or without training."""
-    return not trainer.accelerator._models
+def _prepared_model(trainer: "PlannedTrainer") -> torch.nn.Module:
+    """Return the model under the run's precision; before or without training accelerate has not prepared it yet."""
+    if trainer.accelerator._models:
+        return cast("torch.nn.Module", trainer.model)
+    return trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
 
 
-def _gather(
-    trainer: "PlannedTrainer",
-    dataloader: DataLoader,
-    sums: torch.Tensor,
-    rows: list[int],
-    logits: list[torch.Tensor],
-) -> Outcome:
+def _gather_sums(trainer: "PlannedTrainer", sums: torch.Tensor) -> tuple[float, float]:
+    loss_sum, item_count = trainer.accelerator.gather(sums.to(trainer.accelerator.device)[None]).sum(dim=0).tolist()
+    return loss_sum, item_count
+
+
+def _gather_logits(
+    trainer: "PlannedTrainer", row_count: int, rows: list[int], logits: list[torch.Tensor]
+) -> np.ndarray:
+    """Return the logits of all processes in the order of the rows, (rows, labels); fillers fall away."""
     accelerator = trainer.accelerator
-    loss_sum, item_count = accelerator.gather(sums.to(accelerator.device)[None]).sum(dim=0).tolist()
-    if not trainer.task.keep_predictions:
-        return Outcome(dataloader.dataset, loss_sum, item_count, None)
     own_rows = torch.tensor(rows, device=accelerator.device)
     all_rows = accelerator.gather(accelerator.pad_across_processes(own_rows, pad_index=FILLER)).cpu().numpy()
     all_logits = accelerator.gather(accelerator.pad_across_processes(torch.cat(logits))).cpu().numpy()
     real = all_rows != FILLER
-    ordered = np.empty((len(dataloader.dataset), all_logits.shape[1]), dtype=np.float32)
+    ordered = np.empty((row_count, all_logits.shape[1]), dtype=np.float32)
     ordered[all_rows[real]] = all_logits[real]
-    return Outcome(dataloader.dataset, loss_sum, item_count, ordered)
+    return ordered

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
@@ -23,12 +24,12 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
     Raises:
         CheckpointError: If the model as reloaded gives other outputs on a few of `rows`.
     """
-    folder = Path(trainer.args.output_dir)
+    folder = trainer.run_directory
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
         model.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
         model.save_pretrained(folder)
-        trainer.processing_class.save_pretrained(folder)
+        trainer.tokenizer.save_pretrained(folder)
         check_reload(model, folder, rows)
     trainer.accelerator.wait_for_everyone()
 
@@ -36,7 +37,8 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
 @torch.inference_mode()
 def check_reload(model: PreTrainedModel, folder: Path, rows: Rows) -> None:
     """Raise a CheckpointError unless what lies in `folder` gives the outputs of `model`."""
-    reloaded = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True).to(model.device).eval()
+    saved = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True)
+    reloaded = cast("torch.nn.Module", saved).to(model.device).eval()
     AutoTokenizer.from_pretrained(folder, local_files_only=True)
     batch = rows.__getitems__(list(range(min(ROWS_COMPARED, len(rows)))))
     inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}

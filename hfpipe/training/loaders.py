@@ -4,7 +4,8 @@ The loaders have a random generator of their own: torch's loaders draw a seed fr
 time they are iterated, and an evaluation more or less would change the dropout of every later step.
 """
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -42,7 +43,7 @@ def _loader(rows: Rows, batches: PlannedBatches | list[list[int]], args: Trainin
     return DataLoader(
         cast("Dataset[Batch]", rows),
         batch_sampler=batches,
-        collate_fn=_already_collated,
+        collate_fn=cast("Callable[[list[Any]], Any]", _already_collated),
         num_workers=args.dataloader_num_workers,
         prefetch_factor=args.dataloader_prefetch_factor,
         persistent_workers=args.dataloader_persistent_workers,

@@ -8,12 +8,12 @@ objective, since Trainer ignores `label_smoothing_factor` beside a loss function
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
 
 from hfpipe.config import RunConfig
 from hfpipe.data.corpus import IGNORED
@@ -23,8 +23,8 @@ from hfpipe.errors import ConfigError, Problem
 class Objective(Protocol):
     """A loss as a sum over items; what an item is (row, token, weight) is the objective's to say."""
 
-    def loss_sum(self, outputs: ModelOutput, labels: torch.Tensor) -> torch.Tensor:
-        """Return the summed loss in nats, a float32 scalar."""
+    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        """Return the summed loss in nats, a float32 scalar; `outputs` are the model's."""
         ...
 
     def count(self, labels: torch.Tensor) -> torch.Tensor:
@@ -43,8 +43,9 @@ class ClassificationObjective:
     class_weights: torch.Tensor | None = None
     label_smoothing: float = 0.0
 
-    def loss_sum(self, outputs: ModelOutput, labels: torch.Tensor) -> torch.Tensor:
+    def loss_sum(self, outputs: SequenceClassifierOutput, labels: torch.Tensor) -> torch.Tensor:
         """Return the (weighted) cross entropy summed over rows; logits (rows, labels), labels (rows,)."""
+        assert outputs.logits is not None
         logits = outputs.logits.float()
         return functional.cross_entropy(
             logits,
@@ -69,8 +70,9 @@ class CausalLMObjective:
 
     label_smoothing: float = 0.0
 
-    def loss_sum(self, outputs: ModelOutput, labels: torch.Tensor) -> torch.Tensor:
+    def loss_sum(self, outputs: CausalLMOutputWithPast, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy summed over predicted tokens; logits (rows, tokens, vocabulary)."""
+        assert outputs.logits is not None
         logits = outputs.logits[:, :-1].flatten(0, 1).float()
         return functional.cross_entropy(
             logits,

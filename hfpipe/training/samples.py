@@ -17,7 +17,8 @@ def show_classified(session: Session, trainer: PlannedTrainer, label_names: Sequ
     texts = session.config.evaluation.sample_texts
     if not texts or not session.is_main:
         return
-    scores = score_texts(trainer.model, trainer.processing_class, texts, max_length=session.config.data.max_seq_length)
+    trainer.network.eval()
+    scores = score_texts(trainer.network, trainer.tokenizer, texts, max_length=session.config.data.max_seq_length)
     samples = []
     for text, probabilities in zip(texts, scores, strict=True):
         best = int(probabilities.argmax())
@@ -32,7 +33,8 @@ def show_continuations(session: Session, trainer: PlannedTrainer) -> None:
     if not evaluation.sample_prompts or not session.is_main:
         return
     settings = GenerationSettings(max_new_tokens=evaluation.sample_max_new_tokens, seed=session.config.training.seed)
-    texts = continue_prompts(trainer.model, trainer.processing_class, evaluation.sample_prompts, settings)
+    trainer.network.eval()
+    texts = continue_prompts(trainer.network, trainer.tokenizer, evaluation.sample_prompts, settings)
     for text in texts:
         logger.info("continuation: %s", text)
     samples = [{"prompt": prompt, "text": text} for prompt, text in zip(evaluation.sample_prompts, texts, strict=True)]

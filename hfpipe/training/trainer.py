@@ -8,10 +8,10 @@ checkpoints are written.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,11 +19,12 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.records.run_directory import CHECKPOINTS
 from hfpipe.training.checkpoints import save_weights, write_checkpoint
-from hfpipe.training.datasets import Rows
+from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
 from hfpipe.training.objectives import Objective
@@ -59,18 +60,37 @@ class PlannedTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.task = task
+        self.train_rows = train_rows
+        self.tokenizer = tokenizer
         self.plan = build_plan(train_rows, args)
         super().__init__(
             model=model,
             args=args,
-            train_dataset=train_rows,
-            eval_dataset=validation_rows,
+            train_dataset=cast("Dataset[Batch]", train_rows),
+            eval_dataset=cast("Dataset[Batch] | None", validation_rows),
             processing_class=tokenizer,
             compute_loss_func=self._mean_loss,
             callbacks=list(callbacks),
         )
+        for callback in (ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
         # The objective has the count; passed on to the model it would reach attention functions as an unknown argument.
         self.model_accepts_loss_kwargs = False
+
+    @property
+    def network(self) -> PreTrainedModel:
+        """The model without what accelerate or torch.compile wrapped around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    @property
+    def run_directory(self) -> Path:
+        """Where everything of the run is written."""
+        return Path(str(self.args.output_dir))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.run_directory / CHECKPOINTS
 
     def _mean_loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
@@ -85,11 +105,11 @@ class PlannedTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over the batch plan; accelerate would deal the rows out anew, and repeat some."""
-        return build_train_loader(self.train_dataset, self.plan, self.args)
+        return build_train_loader(self.train_rows, self.plan, self.args)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of this process's share of the rows to score."""
-        return build_evaluation_loader(self.eval_dataset if eval_dataset is None else eval_dataset, self.args)
+        return build_evaluation_loader(cast("Rows", eval_dataset or self.eval_dataset), self.args)
 
     def evaluation_loop(
         self,
@@ -100,13 +120,13 @@ class PlannedTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Return exact metrics: sums over counts, the same at any batch size and number of processes."""
-        return run_evaluation(self, dataloader, description=description, prefix=metric_key_prefix)
+        return run_evaluation(self, dataloader, prefix=metric_key_prefix)
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(self.args.output_dir, CHECKPOINTS))
+        return str(self.checkpoints)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         write_checkpoint(self)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        save_weights(self, Path(output_dir or self.args.output_dir), state_dict)
+        save_weights(self, Path(output_dir) if output_dir else self.run_directory, state_dict)

@@ -137,7 +137,7 @@ def test_a_file_of_an_unknown_kind_is_refused(name: str, message: str) -> None:
 
 def names_of(*values: str) -> list[str]:
     findings = Findings()
-    names = [file.name for file in find_files(values, "train_file", findings)]
+    names = [file.name for file in find_files(values, findings, key="train_file")]
     findings.raise_if_any()
     return names
 
@@ -150,7 +150,7 @@ def test_folders_are_searched_in_order_without_hidden_files() -> None:
     assert names_of("d/*.csv") == ["d/b.csv"]
     assert names_of("d/**/*.[cC]*") == ["d/a/z.CSV", "d/b.csv"]
     findings = Findings()
-    list(find_files(["d"], "train_file", findings))
+    list(find_files(["d"], findings, key="train_file"))
     assert findings.notes == ("train_file: d: 1 file is not read for the suffix, as d/a/notes.md",)
 
 

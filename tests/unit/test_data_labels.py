@@ -9,7 +9,6 @@ from data_files import GOOD, Rows, load, problems_of, write_csv, write_jsonl
 
 from hfpipe.data.columns import find_text_column
 from hfpipe.data.labels import order_labels
-from hfpipe.data.scoring import load_labelled_file
 from hfpipe.errors import DataError
 
 
@@ -257,13 +256,3 @@ def test_a_mixture_of_numbers_and_names_is_said() -> None:
     train = write_csv("a.csv", [*GOOD, ("x", "1"), ("y", "1")])
     note = "labels are numbers ('1') and names ('neg', 'pos'): check that both are meant"
     assert note in load(train_file=train).summary.lines()
-
-
-def test_a_file_to_score_is_read_whole_with_the_labels_of_the_model() -> None:
-    path = Path(write_csv("a.csv", [("a", "1"), ("a", "1"), ("", "0"), ("b", "0"), ("c", "")], header="review,class"))
-    scored = load_labelled_file(path, label_ids={"0": 0, "neg": 0, "1": 1, "pos": 1})
-    assert (scored.texts, scored.label_ids.tolist()) == (["a", "a", "b"], [1, 1, 0])
-    assert [scored.places.place(row) for row in range(3)] == ["a.csv:2", "a.csv:3", "a.csv:5"]
-    assert {reason: rows.count for reason, rows in scored.account.left_out.items()} == {"empty": 1, "unlabelled": 1}
-    with pytest.raises(DataError, match=r"a\.csv: label '0' in 1 row: a\.csv:5: no row of the training part has it"):
-        load_labelled_file(path, label_ids={"1": 1, "pos": 0})

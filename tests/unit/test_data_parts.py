@@ -119,6 +119,12 @@ def test_formats_with_the_same_columns_make_one_part() -> None:
     ]
 
 
+def test_rows_of_several_lines_are_said_with_the_longest() -> None:
+    rows = [*GOOD, ('"two\nlines"', "pos"), ('"TV 42,neg\nswallowed,pos\nTV 40"', "neg")]
+    lines = load(train_file=write_csv("a.csv", rows)).summary.lines()
+    assert "a.csv: 2 rows span several lines, the longest 3 from a.csv:24" in lines
+
+
 def test_keys_that_differ_are_said() -> None:
     rows = [json.dumps({"text": f"t{row}", "label": row % 2}) for row in range(8)]
     Path("a.jsonl").write_text("\n".join([*rows, '{"text": "x"}']), encoding="utf-8")

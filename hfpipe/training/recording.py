@@ -1,0 +1,132 @@
+"""The record of a session: what it began with, what came out, and how it ended."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from hfpipe.config import RunConfig
+from hfpipe.config.sections import FINETUNE, PRETRAIN
+from hfpipe.data.accounting import DataSummary
+from hfpipe.evaluation.plots import plot_loss_curve
+from hfpipe.records.environment import describe_environment
+from hfpipe.records.identity import check_same_files
+from hfpipe.records.opening import read_run
+from hfpipe.records.run_directory import (
+    HISTORY_FILE,
+    METRICS_FILE,
+    read_history,
+    read_json,
+    truncate_history,
+    write_json,
+)
+from hfpipe.records.sessions import Status, add_facts, begin_session, describe_settings, end_session
+from hfpipe.training.session import Session
+from hfpipe.training.trainer import PlannedTrainer
+
+logger = logging.getLogger(__name__)
+
+LOSS_CURVE_FILE = "loss_curve.png"
+PART_NAMES = {"eval": "validation", "test": "test"}
+
+
+def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] = ()) -> None:
+    """Log what became of the data and write the record of the session; it stands before anything else is written.
+
+    Raises:
+        CheckpointError: If a data file is not what the run began with.
+    """
+    data = summary.to_json()
+    if session.checkpoint:
+        # In all processes: one that raised alone would leave the others waiting.
+        check_same_files(_fingerprints(read_run(session.directory)["data"]), _fingerprints(data))
+    session.wait_for_all()
+    if not session.is_main:
+        return
+    for line in summary.lines():
+        logger.info(line)
+    config = session.config
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    about_run = {
+        "recipe": config.recipe,
+        "config": describe_settings(config.flat(), {key: str(origin) for key, origin in config.origins.items()}),
+        "seed": config.training.seed,
+        "world_size": session.args.world_size,
+        "precision": session.precision,
+        "data": data,
+        "label_names": list(label_names),
+        **describe_environment(gpus=gpus),
+    }
+    begin_session(session.directory, about_run, from_step=session.from_step)
+    truncate_history(session.directory / HISTORY_FILE, session.from_step)
+
+
+def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, float]) -> None:
+    """Write metrics, curve and the end of the record, `done` last."""
+    if not session.is_main:
+        return
+    write_json(session.directory / METRICS_FILE, dict(metrics))
+    plot_loss_curve(read_history(session.directory / HISTORY_FILE), session.directory / LOSS_CURVE_FILE)
+    add_facts(
+        session.directory,
+        {
+            "best_step": trainer.state.best_global_step,
+            "steps": trainer.state.global_step,
+            "timings": {"session_seconds": round(time.monotonic() - session.started, 1)},
+        },
+    )
+    end(session, "done", trainer.state.global_step)
+    for line in describe_result(session.config, metrics):
+        logger.info(line)
+
+
+def report_done(session: Session) -> None:
+    """Log that there is nothing left to do, with the scores there are."""
+    if session.is_main:
+        metrics = read_json(session.directory / METRICS_FILE)
+        logger.info("%s is done; to train it anew: fresh_start: true, or another output_dir", session.directory)
+        for line in describe_result(session.config, metrics):
+            logger.info(line)
+
+
+def describe_result(config: RunConfig, metrics: Mapping[str, float]) -> list[str]:
+    """Return what a user wants to know at the end: scores, where everything lies, what to do with it."""
+    folder = config.output_dir
+    examples = {
+        PRETRAIN: f"hfpipe generate {folder} --prompt 'Once upon a time'",
+        FINETUNE: f"hfpipe predict {folder} file.csv --output scored.csv",
+    }
+    return [
+        *score_table(metrics),
+        f"model and tokenizer: {folder} (from_pretrained and pipeline load it as it is)",
+        f"record, scores, history, curve: {folder}/run.json, metrics.json, history.jsonl, {LOSS_CURVE_FILE}",
+        f"try next: {examples[config.recipe]}",
+    ]
+
+
+def score_table(metrics: Mapping[str, float]) -> list[str]:
+    """Return the scores as the lines of a table: a row a metric, a column a part."""
+    columns = [prefix for prefix in ("eval", "test") if any(name.startswith(f"{prefix}_") for name in metrics)]
+    names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_")]
+    head = "".join(f"{PART_NAMES[prefix]:>12}" for prefix in columns)
+    rows = [
+        f"  {name:<20}" + "".join(f"{_four_digits(metrics.get(f'{prefix}_{name}')):>12}" for prefix in columns)
+        for name in names
+    ]
+    return [f"{'scores':<22}{head}", *rows]
+
+
+def end(session: Session, status: Status, step: int) -> None:
+    """Write how the session ended."""
+    if session.is_main:
+        end_session(session.directory, status=status, to_step=step)
+
+
+def _fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
+    return {file["name"]: file["sha256"] for file in data["files"]}
+
+
+def _four_digits(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4f}"
