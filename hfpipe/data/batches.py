@@ -12,8 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hfpipe.data.splits import seeded_order
+
 FILLER = -1
 """Row id that stands for 'no row': a data set answers it with a row whose labels are all ignored."""
+
+
+# Above the stages of splitting and sampling, whose orders come from the same seed.
+FIRST_EPOCH = 1_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class BatchPlan:
 
     def order(self, epoch: int) -> np.ndarray:
         """Return every row id once, shuffled by (seed, epoch)."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)
+        return seeded_order(self.num_rows, seed=self.seed, stage=FIRST_EPOCH + epoch)
 
     def window(self, epoch: int, step_in_epoch: int) -> np.ndarray:
         """Return the row ids of one optimizer step over all processes."""

@@ -19,8 +19,11 @@ class Stage(IntEnum):
     TEST_SAMPLE = 4
 
 
-def seeded_order(count: int, *, seed: int, stage: Stage) -> np.ndarray:
-    """Return the ids 0 to `count` - 1 in an order that is a pure function of `seed` and `stage`."""
+def seeded_order(count: int, *, seed: int, stage: int) -> np.ndarray:
+    """Return the ids 0 to `count` - 1 in an order that is a pure function of `seed` and `stage`.
+
+    Raw draws of a counter-based generator, stably sorted: numpy's own shuffles may change between versions.
+    """
     draws = np.random.Philox(key=np.array([seed, stage], dtype=np.uint64)).random_raw(count)
     return np.argsort(draws, kind="stable")
 

@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.inference.loading import find_positions
+from hfpipe.models.limits import find_positions
 
 logger = logging.getLogger(__name__)
 

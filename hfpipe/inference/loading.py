@@ -27,21 +27,13 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from hfpipe.errors import CheckpointError, Problem
+from hfpipe.models.limits import find_length_limit
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, read_json
 from hfpipe.records.sessions import saved_settings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-
-UNLIMITED = 1_000_000
-"""From here on a tokenizer's `model_max_length` is transformers' stand-in for 'unknown' (1e30), not a limit."""
-
-OFFSET_POSITIONS = (
-    *("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet", "roberta"),
-    *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
-)
-"""Model types that count positions from after the padding id, so that many fewer tokens fit."""
 
 Kind = Literal["classifier", "generator"]
 
@@ -101,30 +93,6 @@ def load_generator(run_dir: Path, *, must_be_done: bool = True) -> LoadedGenerat
     _open_folder(run_dir, "generator", must_be_done)
     model = _load_model(AutoModelForCausalLM, run_dir, "auto")
     return LoadedGenerator(model, _load_tokenizer(run_dir, model.config))
-
-
-def find_positions(config: PreTrainedConfig) -> int | None:
-    """Return how many tokens fit the model's positions, None where it sets no limit."""
-    fields = config.to_dict()
-    positions = fields.get("max_position_embeddings") or fields.get("n_positions")
-    if positions is None or config.model_type not in OFFSET_POSITIONS:
-        return positions
-    return positions - (fields["pad_token_id"] or 0) - 1
-
-
-def find_length_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the longest text, in tokens, that both tokenizer and model take.
-
-    Raises:
-        CheckpointError: If neither names a limit.
-    """
-    limits = [limit for limit in (find_positions(config), tokenizer.model_max_length) if limit is not None]
-    limit = min(limits)
-    if limit < UNLIMITED:
-        return limit
-    rule = "neither the model nor the tokenizer says how long a text may be"
-    remedy = "write model_max_length into tokenizer_config.json"
-    raise CheckpointError(Problem(str(tokenizer.name_or_path), rule=rule, remedy=remedy))
 
 
 def _open_folder(folder: Path, kind: Kind, must_be_done: bool) -> Mapping[str, Any]:

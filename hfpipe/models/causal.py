@@ -8,9 +8,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.limits import find_positions
 from hfpipe.models.overrides import apply_overrides
 from hfpipe.models.sizes import SIZES
-from hfpipe.models.sources import find_checkpoint, loading_options
+from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options, read_config
 from hfpipe.models.tokenizers import special_ids
 
 
@@ -22,11 +23,22 @@ def load_causal_lm(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase, 
             tokens than it, or an override does not fit.
     """
     if settings.model_name_or_path is None:
-        model = _new_model(settings, tokenizer, block_size)
+        model = _new_model(settings, new_config(settings, tokenizer, block_size))
     else:
         model = _continued_model(settings)
     check_fit(model.config, tokenizer, block_size=block_size)
     return model
+
+
+def outline_causal_lm(settings: ModelSettings, config: PreTrainedConfig) -> PreTrainedModel:
+    """Return the model of `config` that `load_causal_lm` gives, without its weights.
+
+    Call it where parameters take no memory: on the meta device or under fake tensors.
+
+    Raises:
+        ConfigError: If transformers makes no causal language model of `config`.
+    """
+    return _new_model(settings, config)
 
 
 def new_config(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase, block_size: int) -> PreTrainedConfig:
@@ -54,7 +66,7 @@ def new_config(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase, bloc
 def check_fit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, *, block_size: int) -> None:
     """Raise a ConfigError where block or vocabulary do not fit the model."""
     problems = []
-    positions = config.to_dict().get("max_position_embeddings") or config.to_dict().get("n_positions")
+    positions = find_positions(config)
     if positions is not None and block_size > positions:
         problems.append(
             Problem(
@@ -76,24 +88,26 @@ def check_fit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, *, b
         raise ConfigError(problems)
 
 
-def _new_model(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase, block_size: int) -> PreTrainedModel:
-    config = new_config(settings, tokenizer, block_size)
-    return AutoModelForCausalLM.from_config(
-        config, dtype=getattr(torch, settings.dtype), attn_implementation=settings.attn_implementation
-    )
+def _new_model(settings: ModelSettings, config: PreTrainedConfig) -> PreTrainedModel:
+    with explained_loading("model_type", settings.model_type):
+        return AutoModelForCausalLM.from_config(
+            config,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attn_implementation,
+            trust_remote_code=settings.trust_remote_code,
+        )
 
 
 def _continued_model(settings: ModelSettings) -> PreTrainedModel:
     assert settings.model_name_or_path is not None
     checkpoint = find_checkpoint(settings.model_name_or_path)
-    options = loading_options(settings, checkpoint)
-    config = AutoConfig.from_pretrained(checkpoint, **options)
-    apply_overrides(config, settings.config_overrides)
-    return AutoModelForCausalLM.from_pretrained(
-        checkpoint,
-        config=config,
-        dtype=getattr(torch, settings.dtype),
-        attn_implementation=settings.attn_implementation,
-        use_safetensors=True,
-        **options,
-    )
+    config = read_config(settings)
+    with explained_loading("model_name_or_path", checkpoint):
+        return AutoModelForCausalLM.from_pretrained(
+            checkpoint,
+            config=config,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attn_implementation,
+            use_safetensors=True,
+            **loading_options(settings, checkpoint),
+        )

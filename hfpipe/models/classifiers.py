@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from hfpipe.config import ModelSettings
-from hfpipe.errors import ConfigError, Problem
-from hfpipe.models.overrides import apply_overrides
-from hfpipe.models.sources import find_checkpoint, loading_options
+from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options, read_config
 from hfpipe.models.tokenizers import PADDING
 
 logger = logging.getLogger(__name__)
@@ -43,31 +46,57 @@ def load_classifier(
     """
     assert settings.model_name_or_path is not None, "the configuration requires it for classifiers"
     checkpoint = find_checkpoint(settings.model_name_or_path)
-    options = loading_options(settings, checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(checkpoint, **options)
-    except OSError as error:
-        raise ConfigError(
-            Problem("model_name_or_path", checkpoint, "cannot be loaded", str(error).splitlines()[0])
-        ) from error
-    apply_overrides(config, settings.config_overrides)
+    config = read_classifier_config(settings, label_names)
+    with explained_loading("model_name_or_path", checkpoint):
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint,
+            config=config,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attn_implementation,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **loading_options(settings, checkpoint),
+        )
+    give_padding_token(model, tokenizer)
+    new = {*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])}
+    return LoadedModel(model, tuple(name for name, _ in model.named_parameters() if name in new))
+
+
+def read_classifier_config(settings: ModelSettings, label_names: Sequence[str]) -> PreTrainedConfig:
+    """Return the config of a classifier of `label_names` from the checkpoint of `settings`.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be found or an override names no field of its config.
+    """
+    config = read_config(settings)
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))
     config.label2id = {name: index for index, name in enumerate(label_names)}
     config.problem_type = "single_label_classification"
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint,
-        config=config,
-        dtype=getattr(torch, settings.dtype),
-        attn_implementation=settings.attn_implementation,
-        use_safetensors=True,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        **options,
-    )
+    return config
+
+
+def outline_classifier(
+    settings: ModelSettings, label_names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """Return the classifier that `load_classifier` gives, without its weights.
+
+    Call it where parameters take no memory: on the meta device or under fake tensors.
+
+    Raises:
+        ConfigError: As `load_classifier`, but for what only the weights tell.
+    """
+    config = read_classifier_config(settings, label_names)
+    with explained_loading("model_name_or_path", str(settings.model_name_or_path)):
+        model = AutoModelForSequenceClassification.from_config(
+            config,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attn_implementation,
+            trust_remote_code=settings.trust_remote_code,
+        )
     give_padding_token(model, tokenizer)
-    new = {*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])}
-    return LoadedModel(model, tuple(name for name, _ in model.named_parameters() if name in new))
+    return model
 
 
 def give_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -4,11 +4,16 @@ Weights in pickle formats are never read: `use_safetensors` is always on.
 """
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig, PreTrainedConfig
+
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.overrides import apply_overrides
 
 DEMO_ENCODER = "demo:minilm"
 DEMO_ENCODER_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -33,6 +38,30 @@ def loading_options(settings: ModelSettings, checkpoint: str) -> dict[str, Any]:
     """Return the arguments that every `from_pretrained` of this checkpoint shares."""
     options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
     return options if Path(checkpoint).is_dir() else {**options, "revision": settings.model_revision}
+
+
+def read_config(settings: ModelSettings) -> PreTrainedConfig:
+    """Return the config of the checkpoint of `settings` with its overrides; no weights are read.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be found or an override names no field of its config.
+    """
+    assert settings.model_name_or_path is not None, "the caller makes a new model where none is named"
+    checkpoint = find_checkpoint(settings.model_name_or_path)
+    with explained_loading("model_name_or_path", checkpoint):
+        config = AutoConfig.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
+    apply_overrides(config, settings.config_overrides)
+    return config
+
+
+@contextmanager
+def explained_loading(key: str, value: str) -> Iterator[None]:
+    """Turn what transformers raises for a checkpoint or shape it cannot use into a ConfigError that names `key`."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(Problem(key, value, "cannot be loaded", reason)) from error
 
 
 def _find_demo_encoder() -> Path:

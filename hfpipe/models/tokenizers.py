@@ -13,18 +13,24 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hfpipe.config import ModelSettings
-from hfpipe.models.sources import find_checkpoint, loading_options
+from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding on the right."""
+    """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding on the right.
+
+    Raises:
+        ConfigError: If it cannot be found or loaded.
+    """
+    key = "tokenizer_name" if settings.tokenizer_name else "model_name_or_path"
     name = settings.tokenizer_name or settings.model_name_or_path
     assert name is not None, "the caller trains a tokenizer where none is named"
     checkpoint = find_checkpoint(name)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
+    with explained_loading(key, checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
     tokenizer.padding_side = "right"
     return tokenizer
 

@@ -37,7 +37,10 @@ class PlanEpochs(TrainerCallback):
 
 
 class History(TrainerCallback):
-    """Appends each log event to `history.jsonl`; given to the main process only."""
+    """Appends each log event to `history.jsonl`; given to the main process only.
+
+    Trainer's summary of a session is not an event of the run: a run that was stopped has several.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -51,7 +54,8 @@ class History(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write step, epoch and the values logged."""
-        append_history(self.file, {"step": state.global_step, **(logs or {})})
+        if logs and "train_runtime" not in logs:
+            append_history(self.file, {"step": state.global_step, **logs})
 
 
 class RestoreLosses(TrainerCallback):

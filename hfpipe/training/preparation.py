@@ -1,18 +1,19 @@
 """From parts of texts to a trainer: rows of tokens, the tokenizer of a new model, facts for the record."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hfpipe.config import RunConfig
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts, Places
 from hfpipe.data.tokens import TokenizedTexts, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.inference.loading import find_length_limit
+from hfpipe.models.limits import find_length_limit
 from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
@@ -41,25 +42,36 @@ def tokenize_labelled_parts(
     Raises:
         ConfigError: If `max_seq_length` is over what model or tokenizer take.
     """
-    max_seq_length = session.config.data.max_seq_length
+    check_max_seq_length(session.config, model_config, tokenizer)
+    rows = cut_labelled_parts(parts, tokenizer, max_seq_length=session.config.data.max_seq_length)
+    _record_cut_texts(session, parts, rows)
+    return rows
+
+
+def check_max_seq_length(config: RunConfig, model_config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise a ConfigError where `max_seq_length` is over what model or tokenizer take."""
     limit = find_length_limit(model_config, tokenizer)
-    if max_seq_length > limit:
+    if config.data.max_seq_length > limit:
         raise ConfigError(
             Problem(
-                f"{session.config.place('max_seq_length')} {max_seq_length}",
+                f"{config.place('max_seq_length')} {config.data.max_seq_length}",
                 rule=f"over the model's {limit:,} positions",
                 remedy="lower it, or choose a model for longer texts",
             )
         )
+
+
+def cut_labelled_parts(
+    parts: LabelledParts, tokenizer: PreTrainedTokenizerBase, *, max_seq_length: int
+) -> RowsByPart[LabelledRows]:
+    """Return the rows of each part, texts cut to `max_seq_length` tokens."""
 
     def rows_of(part: LabelledPart, name: str) -> LabelledRows:
         texts = tokenize_texts(tokenizer, part.texts, max_length=max_seq_length, description=f"tokenizing {name}")
         return LabelledRows(texts, part.label_ids, tokenizer.pad_token_id)
 
     test = rows_of(parts.test, "test") if parts.test else None
-    rows = RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
-    _record_cut_texts(session, parts, rows)
-    return rows
+    return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
 
 
 def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedTokenizerBase:
@@ -98,7 +110,21 @@ def tokenize_document_parts(
     session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase
 ) -> RowsOfDocuments:
     """Return the documents of each part packed into blocks; only the training part drops its tail, and says so."""
-    block_size = session.config.data.block_size
+    rows = pack_document_parts(parts, tokenizer, block_size=session.config.data.block_size)
+    if session.is_main:
+        for line in describe_blocks(rows):
+            logger.info(line)
+    return rows
+
+
+def pack_document_parts(
+    parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int
+) -> RowsOfDocuments:
+    """Return the documents of each part packed into blocks of `block_size` tokens.
+
+    Raises:
+        DataError: If the training part does not fill one block.
+    """
     separator = find_separator(tokenizer)
     documents = _tokenize_documents(parts.train, tokenizer, "train")
     blocks = pack_training_blocks(join_documents(documents, separator), block_size, place="train")
@@ -107,7 +133,7 @@ def tokenize_document_parts(
         stream = join_documents(_tokenize_documents(part, tokenizer, name), separator)
         return BlockRows(pack_heldout_blocks(stream, block_size, padding_id=separator), _count_bytes(part))
 
-    rows = RowsOfDocuments(
+    return RowsOfDocuments(
         train=BlockRows(blocks, _count_bytes(parts.train)),
         validation=heldout(parts.validation, "validation"),
         test=heldout(parts.test, "test") if parts.test else None,
@@ -115,9 +141,6 @@ def tokenize_document_parts(
         train_starts=documents.offsets[:-1] + np.arange(len(documents)),
         train_places=parts.train.places,
     )
-    if session.is_main:
-        _log_blocks(rows)
-    return rows
 
 
 def build_trainer(
@@ -195,19 +218,11 @@ def _record_cut_texts(session: Session, parts: LabelledParts, rows: RowsByPart[L
     add_facts(session.directory, {"data": summary.to_json()})
 
 
-def _log_blocks(rows: RowsOfDocuments) -> None:
+def describe_blocks(rows: RowsOfDocuments) -> Iterator[str]:
+    """Yield a line on each part: its tokens, blocks and bytes, and the tail that was dropped."""
     for name, part in {"train": rows.train, "validation": rows.validation, "test": rows.test}.items():
         if part is None:
             continue
-        blocks = part.blocks
-        tail = f", tail of {blocks.dropped_tokens:,} tokens dropped" if name == "train" else ""
-        tokens, size = f"{blocks.tokens:,}", f"{part.byte_count:,}"
-        logger.info(
-            "%s: %s tokens in %s blocks of %d from %s bytes%s",
-            name,
-            tokens,
-            f"{len(part):,}",
-            rows.block_size,
-            size,
-            tail,
-        )
+        tail = f", tail of {part.blocks.dropped_tokens:,} tokens dropped" if name == "train" else ""
+        counts = f"{part.blocks.tokens:,} tokens in {len(part):,} blocks of {rows.block_size}"
+        yield f"{name}: {counts} from {part.byte_count:,} bytes{tail}"

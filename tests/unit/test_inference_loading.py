@@ -12,12 +12,11 @@ from transformers import GPT2Config, PreTrainedConfig, PreTrainedModel, PreTrain
 
 from hfpipe.inference.loading import (
     LoadedClassifier,
-    find_length_limit,
     find_newest_checkpoint,
-    find_positions,
     load_classifier,
     load_generator,
 )
+from hfpipe.models.limits import find_length_limit, find_positions
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""A signal at a chosen step of a run in this process, without touching the code under test.
+
+The run appends a line to history.jsonl at each log event; an audit hook counts these and raises the
+signal, so the run is interrupted at the same place each time.
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_pending: dict[str, int] = {}
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "open" or not _pending:
+        return
+    path, mode = arguments[0], arguments[1]
+    if mode == "a" and str(path).endswith("history.jsonl"):
+        _pending["events"] -= 1
+        if _pending["events"] == 0:
+            signal.raise_signal(_pending["signal"])
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def interrupted_after(events: int, number: int = signal.SIGINT) -> Iterator[None]:
+    """Raise the signal when so many log events have been written."""
+    _pending.update(events=events, signal=number)
+    try:
+        yield
+    finally:
+        _pending.clear()

@@ -1,0 +1,161 @@
+"""A run that was stopped and gone on with ends in the same bits as one that was not."""
+
+import hashlib
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run_recipe_here
+from interruption import interrupted_after
+
+from hfpipe.errors import CheckpointError, Stopped
+from hfpipe.records.run_directory import read_history, read_json
+
+TIMES = ("_runtime", "_per_second")
+
+
+def classifier_settings(csv: Path, checkpoint: Path) -> dict[str, Any]:
+    """Two epochs of 6 steps of 2 micro-batches, dropout on, an evaluation and a checkpoint every second step."""
+    return {
+        "train_file": csv,
+        "model_name_or_path": checkpoint,
+        "config_overrides": "hidden_dropout_prob=0.2,attention_probs_dropout_prob=0.2",
+        "max_seq_length": 24,
+        "per_device_train_batch_size": 3,
+        "gradient_accumulation_steps": 2,
+        "num_train_epochs": 2,
+        "learning_rate": 3e-3,
+        "logging_steps": 1,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "validation_fraction": 0.25,
+        "bf16": "false",
+        "disable_tqdm": "true",
+    }
+
+
+def language_model_settings(corpus: Path) -> dict[str, Any]:
+    """One epoch of packed blocks, a log event every third step: a stop falls between two of them."""
+    return {
+        "train_file": corpus,
+        "document_per": "line",
+        "model_size": "tiny",
+        "vocab_size": 300,
+        "block_size": 16,
+        "config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2,attention_dropout=0.1",
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 2,
+        "logging_steps": 3,
+        "max_train_samples": 12,
+        "bf16": "false",
+        "disable_tqdm": "true",
+    }
+
+
+def outcome(output_dir: Path) -> tuple[str, list[dict[str, Any]], dict[str, float]]:
+    """Return the hash of the final weights, the history and the scores, without times."""
+    digest = hashlib.sha256((output_dir / "model.safetensors").read_bytes()).hexdigest()
+    history = [_timeless(event) for event in read_history(output_dir / "history.jsonl")]
+    return digest, history, _timeless(read_json(output_dir / "metrics.json"))
+
+
+def _timeless(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not name.endswith(TIMES)}
+
+
+def stop_and_go_on(recipe: str, settings: Mapping[str, Any], *, events: int, number: int = signal.SIGINT) -> int:
+    """Run `recipe`, interrupt it after so many log events, run it again; return the step it was stopped at."""
+    with interrupted_after(events, number), pytest.raises(Stopped) as stop:
+        run_recipe_here(recipe, settings)
+    record = read_json(Path(settings["output_dir"]) / "run.json")
+    assert record["status"] == "stopped"
+    assert record["sessions"][-1]["to_step"] == stop.value.step
+    run_recipe_here(recipe, settings)
+    return stop.value.step
+
+
+@pytest.mark.parametrize("events", [1, 5, 6, 8])
+def test_stopped_classifier_ends_in_the_same_bits(
+    events: int, checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    stopped = {**settings, "output_dir": tmp_path / "stopped"}
+    step = stop_and_go_on("finetune_classifier", stopped, events=events)
+    assert 0 < step < 12
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+    record = read_json(tmp_path / "stopped" / "run.json")
+    assert [(each["from_step"], each["to_step"], each["status"]) for each in record["sessions"]] == [
+        (0, step, "stopped"),
+        (step, 12, "done"),
+    ]
+
+
+def test_early_stopping_keeps_its_patience_and_the_best_weights(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    # a rate that ruins the model: the first evaluation stays the best, and patience runs out before the end
+    settings |= {"early_stopping_patience": 3, "learning_rate": 0.5, "metric_for_best_model": "loss"}
+    settings |= {"num_train_epochs": 4}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    straight = read_json(tmp_path / "straight" / "run.json")
+    assert straight["steps"] < 24
+    assert straight["best_step"] < straight["steps"]
+    stop_and_go_on("finetune_classifier", {**settings, "output_dir": tmp_path / "stopped"}, events=5)
+    assert read_json(tmp_path / "stopped" / "run.json")["steps"] == straight["steps"]
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+
+
+def test_a_moved_run_finds_its_best_weights(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    settings |= {"learning_rate": 0.5, "metric_for_best_model": "loss", "num_train_epochs": 4}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    best = read_json(tmp_path / "straight" / "run.json")["best_step"]
+    assert best < 20, "the last evaluation is the best one: nothing would have to be found again"
+    with interrupted_after(best + best // 2 + 1, signal.SIGTERM), pytest.raises(Stopped) as stop:
+        run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "here"})
+    assert stop.value.step > best
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "there"})
+    assert outcome(tmp_path / "there") == outcome(tmp_path / "straight")
+
+
+def test_stopped_language_model_ends_in_the_same_bits(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"line {index} of a corpus of plain words, {index * index}\n" for index in range(40)))
+    settings = language_model_settings(corpus)
+    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "straight"})
+    step = stop_and_go_on("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "stopped"}, events=1)
+    assert step == 4
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+
+
+def test_a_run_that_is_done_is_left_alone(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "output_dir": tmp_path / "run"}
+    run_recipe_here("finetune_classifier", settings)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    run_recipe_here("finetune_classifier", settings)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    run_recipe_here("finetune_classifier", {**settings, "fresh_start": "true"})
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "run.1")
+
+
+def test_changed_data_is_refused(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    csv = tmp_path / "own.csv"
+    shutil.copy(reviews_csv(44), csv)
+    settings = {**classifier_settings(csv, checkpoints("bert")), "output_dir": tmp_path / "run"}
+    with interrupted_after(3), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    csv.write_text(csv.read_text() + "one more line,pos\n")
+    with pytest.raises(CheckpointError, match="its content is no longer what this run began with"):
+        run_recipe_here("finetune_classifier", settings)
