@@ -22,9 +22,7 @@ Row = dict[str, Any]
 
 def labelled_rows(rows: LabelledRows) -> list[Row]:
     """Return the rows hfpipe trains on as the features a plain Trainer takes."""
-    return [
-        {"input_ids": rows.texts.row(row).tolist(), "labels": int(rows.label_ids[row])} for row in range(len(rows))
-    ]
+    return [{"input_ids": rows.texts.row(row).tolist(), "labels": int(rows.label_ids[row])} for row in range(len(rows))]
 
 
 def block_rows(rows: BlockRows) -> list[Row]:
@@ -49,12 +47,13 @@ def build_plain(
     train: Sequence[Row] = (),
     validation: Sequence[Row] = (),
     extras: Mapping[str, Any] | None = None,
+    trainer_class: type[Trainer] = Trainer,
 ) -> Trainer:
     """Return a Trainer as its documentation builds it; `extras` are further arguments of it."""
     is_causal_lm = not isinstance((train or validation)[0]["labels"], int)
     collate = default_data_collator if is_causal_lm else DataCollatorWithPadding(tokenizer)
     given = {"data_collator": collate, "processing_class": tokenizer, **(extras or {})}
-    return Trainer(model, args, train_dataset=list(train), eval_dataset=list(validation), **given)
+    return trainer_class(model, args, train_dataset=list(train), eval_dataset=list(validation), **given)
 
 
 def train_plain(trainer: Trainer, resume_from: Path | None = None) -> list[dict[str, float]]:

@@ -25,6 +25,8 @@ TRAIN_ROWS = 21
 """Windows of 8, 8 and 5 rows: the last one is uneven for 4x2 and for 2x4."""
 VALIDATION_ROWS = 11
 OVERFLOWING_WORD = "zzzz"
+INITIALIZER_RANGE = 0.1
+"""Wide enough for losses that differ from row to row: where all are alike, every mean of them is right."""
 
 _WORDS = {
     "pos": ("good", "great", "lovely", "fine", "superb", "warm"),
@@ -89,6 +91,7 @@ def save_checkpoint(architecture: str, folder: Path, *, causal_lm: bool = False)
         vocab_size=len(tokenizer),
         id2label=dict(enumerate(LABEL_NAMES)),
         label2id={name: index for index, name in enumerate(LABEL_NAMES)},
+        initializer_range=INITIALIZER_RANGE,
         **special_ids(tokenizer),
     )
     torch.manual_seed(0)

@@ -60,10 +60,11 @@ def _finding(title: str, members: Sequence[str], runs: Runs, right: Runs, cuts: 
             (cut.name, runs[side][name][cut.name], right[side][name][WHOLE.name]) for name in members for cut in cuts
         ]
         largest[side] = max(largest_difference(found, whole) for _, found, whole in pairs)
-        told[side] = "first loss " + ", ".join(
-            f"{_range([first_loss_ratio(found, whole) for name, found, whole in pairs if name == cut.name])} at {cut.name}"
+        ratios = {
+            cut.name: [first_loss_ratio(found, whole) for name, found, whole in pairs if name == cut.name]
             for cut in cuts
-        )
+        }
+        told[side] = "first loss " + ", ".join(f"{_range(each)} at {name}" for name, each in ratios.items())
     return Finding(title, told["plain"], told["ours"], largest["plain"], largest["ours"])
 
 

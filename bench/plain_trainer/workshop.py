@@ -10,7 +10,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.plain_trainer import ours, tiny
 from bench.plain_trainer.plain import Row, block_rows, labelled_rows
 from hfpipe.config import RunConfig
-from hfpipe.data.batches import BatchPlan
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class Feed:
     train: Sequence[Row]
     validation: Sequence[Row]
     tokenizer: PreTrainedTokenizerBase
-    plan: BatchPlan
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def furnish(folder: Path) -> Workshop:
     tiny.write_reviews(folder / "flipped.csv", tiny.flip_labels(tiny.make_reviews(unseen)))
     tiny.write_reviews(folder / "short.csv", reviews[:8])
     tiny.write_reviews(folder / "overflowing.csv", [*reviews[:15], (f"the {tiny.OVERFLOWING_WORD} plot", "neg")])
-    tiny.write_documents(folder / "train.txt", range(22))
+    tiny.write_documents(folder / "train.txt", range(23))
     tiny.write_documents(folder / "validation.txt", unseen)
     checkpoints = folder / "checkpoints"
     for architecture in tiny.CLASSIFIERS:
@@ -107,5 +105,5 @@ def feed(workshop: Workshop, case: Case, name: str = "feed") -> Feed:
     config = case.config(workshop.run(f"{name}-{case.name}"), per_device_train_batch_size=8, **ours.STEPS_ONLY)
     assembled = ours.assemble(config)
     convert = block_rows if case.causal_lm else labelled_rows
-    rows, trainer = assembled.rows, assembled.trainer
-    return Feed(convert(rows.train), convert(rows.validation), trainer.tokenizer, trainer.plan)
+    rows = assembled.rows
+    return Feed(convert(rows.train), convert(rows.validation), assembled.trainer.tokenizer)

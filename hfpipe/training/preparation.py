@@ -9,6 +9,7 @@ import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
+from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts, Places
 from hfpipe.data.tokens import TokenizedTexts, tokenize_texts
@@ -196,26 +197,35 @@ def _count_bytes(part: DocumentPart) -> int:
     return sum(len(text.encode()) for text in part.texts)
 
 
+def note_cut_texts(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> DataSummary:
+    """Return the summary of `parts` with the texts of each that lost tokens."""
+    over_long = {}
+    for name, (part, tokenized) in _pair_up(parts, rows).items():
+        cut = tokenized.texts.cut_rows
+        over_long[name] = (len(cut), [part.places.place(int(row)) for row in cut[:3]])
+    return parts.summary.with_over_long(over_long)
+
+
 def _record_cut_texts(session: Session, parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> None:
     if not session.is_main:
         return
-    pairs = {"train": (parts.train, rows.train), "validation": (parts.validation, rows.validation)}
-    if parts.test and rows.test:
-        pairs["test"] = (parts.test, rows.test)
-    over_long = {}
-    for name, (part, tokenized) in pairs.items():
-        cut = tokenized.texts.cut_rows
-        over_long[name] = (len(cut), [part.places.place(int(row)) for row in cut[:3]])
+    for name, (_, tokenized) in _pair_up(parts, rows).items():
         logger.info(
             "%s: %s of %s texts are over %d tokens and were cut (%.1f %% of all tokens)",
             name,
-            f"{len(cut):,}",
+            f"{len(tokenized.texts.cut_rows):,}",
             f"{len(tokenized):,}",
             session.config.data.max_seq_length,
             100 * (1 - tokenized.lengths.sum() / tokenized.texts.full_lengths.sum()),
         )
-    summary = parts.summary.with_over_long(over_long)
-    add_facts(session.directory, {"data": summary.to_json()})
+    add_facts(session.directory, {"data": note_cut_texts(parts, rows).to_json()})
+
+
+def _pair_up(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> dict[str, tuple[LabelledPart, LabelledRows]]:
+    pairs = {"train": (parts.train, rows.train), "validation": (parts.validation, rows.validation)}
+    if parts.test and rows.test:
+        pairs["test"] = (parts.test, rows.test)
+    return pairs
 
 
 def describe_blocks(rows: RowsOfDocuments) -> Iterator[str]:

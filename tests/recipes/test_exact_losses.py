@@ -55,7 +55,7 @@ def test_classifier_losses_are_equal_for_every_cut(
 
 
 def pretrain(corpus: Path, output_dir: Path, **settings: Any) -> list[dict[str, Any]]:
-    """Pretrain for one epoch in float32 and return the history's training events."""
+    """Pretrain for two epochs in float32 and return the history's training events."""
     given = {
         "train_file": corpus,
         "document_per": "line",
@@ -64,7 +64,7 @@ def pretrain(corpus: Path, output_dir: Path, **settings: Any) -> list[dict[str, 
         "vocab_size": 300,
         "block_size": 16,
         "config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2",
-        "num_train_epochs": 1,
+        "num_train_epochs": 2,
         "logging_steps": 1,
         "max_train_samples": 16,
         "bf16": "false",

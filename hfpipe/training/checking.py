@@ -1,0 +1,163 @@
+"""All that can be known of a run without training.
+
+Nothing is written, nothing is moved, no weights are read and no process group is joined. Problems of all parts come
+back together; what depends on a part that is not there is left out. What the run itself would do is asked of the
+functions the run calls; only memory and sampled corpora are estimates, and say so.
+"""
+
+import os
+from dataclasses import dataclass
+
+import psutil
+import torch
+import transformers
+
+from hfpipe.config import RunConfig, change_of
+from hfpipe.config.sections import FINETUNE
+from hfpipe.errors import Problem
+from hfpipe.records.identity import check_same_files
+from hfpipe.records.opening import Opening, open_run
+from hfpipe.records.run_directory import CHECKPOINTS
+from hfpipe.training.checkpoints import find_checkpoint_to_resume
+from hfpipe.training.classifier_survey import survey_classifier
+from hfpipe.training.corpus_survey import survey_causal_lm
+from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
+from hfpipe.training.precision import Precision, decide_precision
+from hfpipe.training.resources import (
+    DiskNeed,
+    MemoryNeed,
+    check_disk,
+    check_memory,
+    find_available_memory,
+    find_free_disk,
+)
+from hfpipe.training.schedule import Schedule, count_checkpoints, find_argument, plan_schedule
+from hfpipe.training.surveys import Draft, Survey
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found: facts, one a line, and what keeps the run from working."""
+
+    lines: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def check(config: RunConfig) -> CheckReport:
+    """Return all that can be known of the run of `config` without training it."""
+    transformers.logging.set_verbosity_error()
+    draft = Draft()
+    use_cpu = find_argument(config, "use_cpu") or not torch.accelerator.is_available()
+    device = torch.device("cpu") if use_cpu else torch.device(torch.accelerator.current_accelerator() or "cpu")
+    opening = draft.attempt(lambda: _check_output_dir(config, draft))
+    precision = draft.attempt(lambda: decide_precision(config, os.environ, use_cpu=use_cpu))
+    if precision is not None:
+        draft.lines.append(f"device {device.type}, mixed precision {precision}")
+    survey = (survey_classifier if config.recipe == FINETUNE else survey_causal_lm)(config, draft, device)
+    if opening is not None:
+        _check_files(config, draft, survey, opening)
+    _check_steps(config, draft, survey, precision)
+    return CheckReport(tuple(draft.lines), tuple(draft.problems))
+
+
+def _check_output_dir(config: RunConfig, draft: Draft) -> Opening:
+    """Return how the run would begin; under `fresh_start` an earlier run may have any settings."""
+    fresh_start = config.training.fresh_start
+    opening = open_run(
+        config.output_dir,
+        config.flat(),
+        fresh_start=False,
+        change_of=(lambda _: "free") if fresh_start else change_of,
+        place_of=config.place,
+    )
+    told = {
+        "new": "a new run begins",
+        "resume": "the run in it goes on",
+        "done": "the run in it is done, and the same command would change nothing",
+    }
+    moved = fresh_start and opening.kind != "new"
+    draft.lines.append(
+        f"output_dir {config.output_dir}: " + ("the run in it is moved aside" if moved else told[opening.kind])
+    )
+    if opening.kind == "resume" and not moved:
+        wanted = config.training.resume_from_checkpoint
+        checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted)
+        draft.lines.append(f"goes on from {checkpoint.name if checkpoint else 'the beginning: no checkpoint is there'}")
+    return Opening("new") if moved else opening
+
+
+def _check_files(config: RunConfig, draft: Draft, survey: Survey, opening: Opening) -> None:
+    if opening.kind != "resume" or opening.run is None or survey.summary is None:
+        return
+    began = {file["name"]: file["sha256"] for file in opening.run["data"]["files"]}
+    given = {file.name: file.sha256 for file in survey.summary.files}
+    draft.attempt(lambda: check_same_files(began, given))
+
+
+def _check_steps(config: RunConfig, draft: Draft, survey: Survey, precision: Precision | None) -> None:
+    """Find steps, disk and memory, as far as data and model are known."""
+    if survey.outlined is not None:
+        name = type(survey.outlined.model).__name__
+        counts = f"{survey.outlined.parameters:,} parameters, {survey.outlined.trainable:,} trainable"
+        draft.lines.append(f"{name}: {counts}")
+    if survey.lengths is None:
+        return
+    schedule = plan_schedule(config, survey.lengths)
+    draft.lines += schedule.lines(unit=survey.unit)
+    rows, window = schedule.plan.num_rows, schedule.plan.rows_per_step
+    if rows < window:
+        told = f"the training part ({rows:,} rows) is smaller than one step ({window:,} rows)"
+        draft.lines.append(f"warning: {told}: every epoch is one short step")
+    if survey.outlined is not None:
+        _check_disk(config, draft, survey.outlined, schedule)
+        if survey.fits and precision is not None:
+            _check_memory(config, draft, survey, survey.outlined, schedule=schedule, precision=precision)
+
+
+def _check_disk(config: RunConfig, draft: Draft, outlined: Outline, schedule: Schedule) -> None:
+    need = DiskNeed(
+        weights=outlined.weight_bytes,
+        optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
+        checkpoints=count_checkpoints(config, schedule),
+        kept_at_most=config.training.save_total_limit,
+    )
+    lines, problems = check_disk(need, find_free_disk(config.output_dir), folder=config.output_dir)
+    draft.lines += lines
+    draft.problems += problems
+
+
+def _check_memory(
+    config: RunConfig,
+    draft: Draft,
+    survey: Survey,
+    outlined: Outline,
+    *,
+    schedule: Schedule,
+    precision: Precision,
+) -> None:
+    assert survey.lengths is not None and survey.evaluated is not None, "steps are known, so rows are"
+    program = psutil.Process().memory_info().rss
+    rows = min(schedule.plan.per_device_batch_size, schedule.plan.num_rows)
+    training = StepShape(
+        rows,
+        int(survey.lengths.max()),
+        precision,
+        accumulates=schedule.plan.gradient_accumulation_steps > 1,
+        gradient_checkpointing=find_argument(config, "gradient_checkpointing"),
+    )
+    scored = min(find_argument(config, "per_device_eval_batch_size"), max(len(survey.evaluated), 1))
+    evaluation = StepShape(scored, int(survey.evaluated.max(initial=1)), precision)
+    need = MemoryNeed(
+        program=program,
+        weights=outlined.weight_bytes,
+        gradients=outlined.gradient_bytes,
+        optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
+        training=trace_training(outlined, training, survey.make_batch, survey.objective),
+        evaluation=trace_evaluation(outlined, evaluation, survey.make_batch, survey.objective),
+        processes=schedule.plan.world_size,
+    )
+    shape = f"{training.rows:,} x {training.tokens:,} tokens"
+    available = find_available_memory(outlined.device)
+    lines, problems = check_memory(need, available, device=outlined.device, shape=shape)
+    draft.lines += lines
+    draft.problems += problems

@@ -1,0 +1,158 @@
+"""A pretraining run surveyed: documents are read as the run will, and tokenized in a sample where they are many.
+
+A tokenizer that the run would train is trained here on the sample, in memory. Numbers that come from a sample say so;
+a corpus of at most 2,000 texts and 20 million characters is counted whole, and its numbers are the run's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from hfpipe.config import RunConfig
+from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
+from hfpipe.data.tokens import tokenize_texts
+from hfpipe.errors import DataError, Problem
+from hfpipe.models.causal import check_fit, new_config, outline_causal_lm
+from hfpipe.models.sources import read_config
+from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
+from hfpipe.training.datasets import Batch
+from hfpipe.training.estimate import outline
+from hfpipe.training.lengths import describe_lengths
+from hfpipe.training.objectives import build_causal_lm_objective
+from hfpipe.training.preparation import describe_blocks, pack_document_parts
+from hfpipe.training.surveys import Draft, Survey
+
+SAMPLED_TEXTS = 2_000
+SAMPLED_CHARACTERS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Texts of the training part, in its order; `is_whole` where they are all of it."""
+
+    texts: list[str]
+    of: int
+    is_whole: bool
+
+    @property
+    def note(self) -> str:
+        """What stands behind a number that comes from a part of the texts."""
+        return "" if self.is_whole else f" (estimated from {len(self.texts):,} of {self.of:,} texts)"
+
+
+def survey_causal_lm(config: RunConfig, draft: Draft, device: torch.device) -> Survey:
+    """Return what a pretraining run would work with; facts and problems go to `draft`."""
+    survey = Survey("block", make_block_batch, build_causal_lm_objective(config))
+    parts = draft.attempt(lambda: load_document_parts(config.data, seed=config.training.seed))
+    texts = parts.train.texts if parts else []
+    sample = draw_sample(texts, seed=config.training.seed)
+    if parts is not None:
+        draft.lines += parts.summary.lines()
+        survey = replace(survey, summary=parts.summary)
+    is_named = bool(config.model.tokenizer_name or config.model.model_name_or_path)
+    tokenizer = draft.attempt(lambda: _find_tokenizer(config, draft, sample)) if texts or is_named else None
+    if tokenizer is None:
+        return survey
+    survey = _survey_model(config, draft, device, survey, tokenizer=tokenizer, sample=sample)
+    if parts is None:
+        return survey
+    known, read = tokenizer, parts
+    rows = draft.attempt(lambda: _survey_documents(config, draft, read, tokenizer=known, sample=sample))
+    return survey if rows is None else replace(survey, lengths=rows[0], evaluated=rows[1])
+
+
+def make_block_batch(rows: int, tokens: int) -> Batch:
+    """Return a batch in the shape of `BlockRows`, all zeros."""
+    input_ids = torch.zeros((rows, tokens), dtype=torch.int64)
+    return {"input_ids": input_ids, "labels": input_ids.clone()}
+
+
+def draw_sample(texts: Sequence[str], *, seed: int) -> Sample:
+    """Return at most 2,000 of `texts` and 20 million characters, chosen by `seed`; all of them where they are fewer."""
+    chosen: list[int] = []
+    characters = 0
+    for index in np.random.default_rng(seed).permutation(len(texts))[:SAMPLED_TEXTS].tolist():
+        if characters >= SAMPLED_CHARACTERS:
+            break
+        chosen.append(index)
+        characters += len(texts[index])
+    is_whole = len(chosen) == len(texts) and characters <= SAMPLED_CHARACTERS
+    return Sample([texts[index][:SAMPLED_CHARACTERS] for index in sorted(chosen)], len(texts), is_whole)
+
+
+def _find_tokenizer(config: RunConfig, draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
+    """Return the tokenizer named, or the one this run has saved; one trained on the sample where there is none yet."""
+    if config.model.tokenizer_name or config.model.model_name_or_path:
+        return load_tokenizer(config.model)
+    saved = None if config.training.fresh_start else load_saved_tokenizer(config.output_dir)
+    if saved is not None:
+        return saved
+    tokenizer = train_tokenizer(sample.texts, config.model.vocab_size, show_progress=False)
+    draft.lines.append(f"tokenizer: a new byte-level BPE of {len(tokenizer):,} tokens{sample.note}")
+    return tokenizer
+
+
+def _survey_model(
+    config: RunConfig,
+    draft: Draft,
+    device: torch.device,
+    survey: Survey,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    sample: Sample,
+) -> Survey:
+    model_config = draft.attempt(lambda: _read_model_config(config, tokenizer, sample))
+    if model_config is None:
+        return survey
+    known = model_config
+    fits = draft.holds(lambda: check_fit(known, tokenizer, block_size=config.data.block_size))
+    outlined = draft.attempt(lambda: outline(lambda: outline_causal_lm(config.model, known), device))
+    return replace(survey, outlined=outlined, fits=fits)
+
+
+def _read_model_config(config: RunConfig, tokenizer: PreTrainedTokenizerBase, sample: Sample) -> PreTrainedConfig:
+    settings = config.model
+    if settings.model_name_or_path is not None:
+        return read_config(settings)
+    model_config = new_config(settings, tokenizer, config.data.block_size)
+    is_sampled = settings.tokenizer_name is None and not sample.is_whole
+    if is_sampled and "vocab_size" not in (settings.config_overrides or {}):
+        model_config.vocab_size = settings.vocab_size  # all texts together fill it
+    return model_config
+
+
+def _survey_documents(
+    config: RunConfig, draft: Draft, parts: DocumentParts, *, tokenizer: PreTrainedTokenizerBase, sample: Sample
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of training and validation blocks, (blocks,) each."""
+    tokenized = tokenize_texts(tokenizer, sample.texts, max_length=None, add_special_tokens=False)
+    draft.lines.append(describe_lengths(tokenized.lengths, unit="document") + sample.note)
+    block_size = config.data.block_size
+    if sample.is_whole:
+        rows = pack_document_parts(parts, tokenizer, block_size=block_size)
+        draft.lines += describe_blocks(rows)
+        return rows.train.lengths, rows.validation.lengths
+    tokens_per_byte = len(tokenized.ids) / _count_bytes(sample.texts)
+    blocks = {}
+    for name, part in {"train": parts.train, "validation": parts.validation, "test": parts.test}.items():
+        if part is not None:
+            tokens = _estimate_tokens(part, tokens_per_byte)
+            blocks[name] = np.full(tokens // block_size, block_size)
+            counts = f"{tokens:,} tokens in {len(blocks[name]):,} blocks of {block_size:,}"
+            draft.lines.append(f"{name}: about {counts}{sample.note}")
+    if not len(blocks["train"]):
+        rule = f"too few for one block of block_size {block_size:,}{sample.note}"
+        raise DataError(Problem("train", rule=rule, remedy="lower block_size or add text"))
+    return blocks["train"], blocks["validation"]
+
+
+def _estimate_tokens(part: DocumentPart, tokens_per_byte: float) -> int:
+    separators = len(part.texts) + 1
+    return round(tokens_per_byte * _count_bytes(part.texts)) + separators
+
+
+def _count_bytes(texts: Sequence[str]) -> int:
+    return sum(len(text.encode()) for text in texts)

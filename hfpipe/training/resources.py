@@ -1,0 +1,167 @@
+"""What a run needs of disk and memory against what there is.
+
+Disk: a checkpoint must fit beside the one before it, since that is removed only afterwards. Memory: what the step
+needs by `estimate`, and this process as it stands, which has loaded the same libraries and data as the run.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from hfpipe.errors import Problem
+
+CLOSE = 0.85
+"""From this share of the memory there is on, a need is worth a word: the estimate is within 30 % of what was measured."""
+
+ALLOCATOR_ON_CPU = 1.25
+"""Blocks that glibc cannot reuse: a step took 1.15 to 1.4 times its live tensors (bert and llama, 2026-11)."""
+
+CUDA_CONTEXT_BYTES = 600_000_000
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """Bytes a run writes: a checkpoint is weights and optimizer states, the finished model weights alone."""
+
+    weights: int
+    optimizer: int
+    checkpoints: int
+    kept_at_most: int | None
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of one checkpoint."""
+        return self.weights + self.optimizer
+
+    @property
+    def at_once(self) -> int:
+        """Checkpoints that lie on disk together: those kept, and the one being written."""
+        return self.checkpoints if self.kept_at_most is None else min(self.checkpoints, self.kept_at_most + 1)
+
+    @property
+    def least(self) -> int:
+        """Bytes without which the run cannot end: two checkpoints, where it writes as many, and the model."""
+        return min(self.checkpoints, 2) * self.checkpoint + self.weights
+
+    @property
+    def most(self) -> int:
+        """Bytes at the fullest moment."""
+        return self.at_once * self.checkpoint + self.weights
+
+    def line(self, free: int) -> str:
+        """Return need and supply in a line."""
+        parts = f"weights {show_bytes(self.weights)} + optimizer {show_bytes(self.optimizer)}"
+        one = f"a checkpoint {show_bytes(self.checkpoint)} = {parts}"
+        written = f"{self.checkpoints:,} written, at most {self.at_once:,} on disk at once"
+        model = f"with the finished model {show_bytes(self.most)}"
+        return f"disk: {one}; {written}, {model}; {show_bytes(free)} free"
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Peak bytes of one process: `training` and `evaluation` hold weights, gradients and activations."""
+
+    program: int
+    weights: int
+    gradients: int
+    optimizer: int
+    training: int
+    evaluation: int
+    processes: int
+
+    def on(self, device: torch.device) -> int:
+        """Return the bytes that `device` must have: a GPU for one process, the machine's memory for all."""
+        if device.type == "cpu":
+            return self.processes * (self.program + self.step(device))
+        return CUDA_CONTEXT_BYTES + self.step(device)
+
+    def step(self, device: torch.device) -> int:
+        """Return the peak of a process in training, evaluation and update, allocator and buckets of DDP included."""
+        factor = ALLOCATOR_ON_CPU if device.type == "cpu" else 1.0
+        buckets = self.gradients if self.processes > 1 else 0
+        update = self.weights + self.gradients
+        passing = max(self.training, self.evaluation) - self.weights
+        return self.optimizer + buckets + max(update, self.weights + round(factor * passing))
+
+    def lines(self, device: torch.device, *, shape: str) -> Iterator[str]:
+        """Yield what the peak consists of; `shape` says what micro-batch it is of."""
+        fixed = f"weights {show_bytes(self.weights)} + optimizer {show_bytes(self.optimizer)}"
+        passing = self.step(device) - self.weights - self.optimizer
+        yield f"memory of a step: {show_bytes(self.step(device))} = {fixed} + activations and gradients " + (
+            f"{show_bytes(passing)} ({shape}; gradients alone {show_bytes(self.gradients)})"
+        )
+        computed = "counted on a step without numbers: every tensor from its creation until nothing refers to it"
+        extra = f", and {ALLOCATOR_ON_CPU - 1:.0%} for blocks that are not reused" if device.type == "cpu" else ""
+        yield f"memory is {computed}{extra}"
+        if device.type == "cpu":
+            yield f"memory of program and data: {show_bytes(self.program)} a process, {self.processes:,} processes"
+
+
+def check_disk(need: DiskNeed, free: int, *, folder: Path) -> tuple[list[str], list[Problem]]:
+    """Return lines on the disk and what stands against the run; `free` are the bytes for it at `folder`."""
+    lines = [need.line(free)]
+    if need.least > free:
+        rule = f"{show_bytes(need.least)} needed for {min(need.checkpoints, 2):,} checkpoints and the finished model"
+        remedy = "free some, choose another output_dir, or save_strategy: no"
+        return lines, [Problem(f"output_dir {folder}", f"{show_bytes(free)} free", rule, remedy)]
+    if need.most > free:
+        lines.append(f"warning: {need.at_once:,} checkpoints do not fit at once: lower save_total_limit")
+    return lines, []
+
+
+def check_memory(
+    need: MemoryNeed, available: int, *, device: torch.device, shape: str
+) -> tuple[list[str], list[Problem]]:
+    """Return lines on the memory and what stands against the run."""
+    needed = need.on(device)
+    told = f"{show_bytes(needed)} needed, {show_bytes(available)} there"
+    lines = [*need.lines(device, shape=shape), f"memory of {device.type}: {told}"]
+    if needed > available:
+        remedy = (
+            "lower per_device_train_batch_size and raise gradient_accumulation_steps, "
+            "or set gradient_checkpointing: true"
+        )
+        return lines, [Problem("per_device_train_batch_size", shape, f"does not fit in memory: {told}", remedy)]
+    if needed > CLOSE * available:
+        lines.append(f"warning: memory is tight: {told}; the estimate is good to about 30 %")
+    return lines, []
+
+
+def find_free_disk(folder: Path) -> int:
+    """Return the bytes free for `folder`, which may not exist yet; what an earlier session left in it counts as free.
+
+    A run that goes on replaces its own checkpoints.
+    """
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    own = sum(file.stat().st_size for file in folder.rglob("*.*") if file.is_file()) if folder.is_dir() else 0
+    return shutil.disk_usage(existing).free + own
+
+
+def find_available_memory(device: torch.device) -> int:
+    """Return the bytes a run could have on `device`: on a CPU what is unused, and what this process holds."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    own = psutil.Process().memory_info().rss
+    return min(psutil.virtual_memory().available, _left_in_container()) + own
+
+
+def _left_in_container(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return what a container's limit leaves; the file cache is given up when memory runs short."""
+    limit, used = group / "memory.max", group / "memory.current"
+    if not (limit.is_file() and used.is_file()) or limit.read_text().strip() == "max":
+        return psutil.virtual_memory().total
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return int(limit.read_text()) - int(used.read_text()) + int(stat["inactive_file"])
+
+
+def show_bytes(count: int) -> str:
+    """Return `count` in the unit people read: `345 MB`, `1.2 GB`."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            value = count / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{count / 1000:.1f} kB"

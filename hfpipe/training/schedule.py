@@ -1,0 +1,93 @@
+"""How many steps, rows and tokens a run goes through, by the batch plan it will follow: exact, before it starts."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from transformers import TrainingArguments
+
+from hfpipe.config import RunConfig
+from hfpipe.data.batches import BatchPlan
+
+
+def find_argument(config: RunConfig, name: str) -> Any:
+    """Return a `TrainingArguments` value of the run, its default where nobody set it; no arguments are built."""
+    if name in config.trainer_arguments:
+        return config.trainer_arguments[name]
+    return next(field.default for field in fields(TrainingArguments) if field.name == name)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows."""
+
+    plan: BatchPlan
+    total_steps: int
+    lengths: np.ndarray
+
+    @property
+    def epochs(self) -> float:
+        """Passes through the training part."""
+        return self.total_steps / self.plan.steps_per_epoch
+
+    @property
+    def total_rows(self) -> int:
+        """Rows trained on, each counted in every epoch."""
+        whole, steps = divmod(self.total_steps, self.plan.steps_per_epoch)
+        return whole * self.plan.num_rows + min(steps * self.plan.rows_per_step, self.plan.num_rows)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens trained on, padding not counted."""
+        whole, steps = divmod(self.total_steps, self.plan.steps_per_epoch)
+        begun = self.plan.order(whole)[: steps * self.plan.rows_per_step]
+        return int(whole * self.lengths.sum() + self.lengths[begun].sum())
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """Tokens of the training part."""
+        return int(self.lengths.sum())
+
+    def padding_share(self) -> float:
+        """Return the share of positions computed in the first epoch that hold no token."""
+        positions = 0
+        for rank in range(self.plan.world_size):
+            batches = (self.lengths[row_ids] for row_ids in self.plan.micro_batches(0, rank))
+            positions += sum(lengths.size * int(lengths.max()) for lengths in batches)
+        return 1 - self.tokens_per_epoch / positions
+
+    def lines(self, *, unit: str) -> Iterator[str]:
+        """Yield the schedule, one fact a line; `unit` is what a row is: text or block."""
+        plan = self.plan
+        shape = f"{plan.per_device_batch_size:,} x {plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
+        parts = f"{shape} (rows x micro-batches x processes)"
+        yield f"rows_per_step {plan.rows_per_step:,} = {parts}; a row is a {unit}"
+        yield f"steps: {plan.steps_per_epoch:,} an epoch x {self.epochs:.4g} epochs = {self.total_steps:,}"
+        yield f"rows: {plan.num_rows:,} an epoch, {self.total_rows:,} in total"
+        mean = self.tokens_per_epoch / plan.steps_per_epoch
+        counts = f"{self.tokens_per_epoch:,} an epoch, {self.total_tokens:,} in total, {mean:,.0f} a step on average"
+        yield f"tokens: {counts}; padding adds {100 * self.padding_share():.1f} % of all positions"
+
+
+def plan_schedule(config: RunConfig, lengths: np.ndarray) -> Schedule:
+    """Return the schedule of a run over training rows of so many tokens each, (rows,)."""
+    plan = BatchPlan(
+        num_rows=len(lengths),
+        per_device_batch_size=find_argument(config, "per_device_train_batch_size"),
+        gradient_accumulation_steps=find_argument(config, "gradient_accumulation_steps"),
+        world_size=config.training.num_processes or 1,
+        seed=config.training.seed,
+    )
+    max_steps = find_argument(config, "max_steps")
+    epochs = find_argument(config, "num_train_epochs")
+    return Schedule(plan, max_steps if max_steps > 0 else math.ceil(epochs * plan.steps_per_epoch), lengths)
+
+
+def count_checkpoints(config: RunConfig, schedule: Schedule) -> int:
+    """Return how many checkpoints the run writes; how many are kept is `save_total_limit`'s to say."""
+    strategy = config.training.save_strategy
+    if strategy == "no":
+        return 0
+    return math.ceil(schedule.total_steps / config.training.save_steps if strategy == "steps" else schedule.epochs)

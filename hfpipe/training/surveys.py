@@ -1,0 +1,61 @@
+"""What a check knows of a run before it starts, and what it has found against it.
+
+A part that cannot be had leaves its problems in the draft, and only what needs it is left out, so that one check
+shows every problem there is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from hfpipe.data.accounting import DataSummary
+from hfpipe.errors import HfpipeError, Problem
+from hfpipe.training.estimate import MakeBatch, Outline
+from hfpipe.training.objectives import Objective
+
+T = TypeVar("T")
+
+
+@dataclass
+class Draft:
+    """The facts and problems found so far."""
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def attempt(self, step: Callable[[], T]) -> T | None:
+        """Return what `step` returns, None where it raised problems: they are kept."""
+        try:
+            return step()
+        except HfpipeError as error:
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+            return None
+
+    def holds(self, check: Callable[[], object]) -> bool:
+        """Return whether `check` raises no problem; those it raises are kept."""
+        try:
+            check()
+        except HfpipeError as error:
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Data and model of a run; None for what could not be had.
+
+    `lengths` (rows,) are the tokens of training rows as kept, `evaluated` those of validation rows. `fits` says that
+    rows are no longer than the model takes. `unit` is what a row is: text or block.
+    """
+
+    unit: str
+    make_batch: MakeBatch
+    objective: Objective
+    outlined: Outline | None = None
+    fits: bool = False
+    summary: DataSummary | None = None
+    lengths: np.ndarray | None = None
+    evaluated: np.ndarray | None = None

@@ -1,0 +1,103 @@
+"""Recipes as launched processes: two of them compute what one does, stop and go on, and refuse readably."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_recipe_here, to_argv
+from test_exact_losses import corpus  # noqa: F401
+from test_resume import classifier_settings, language_model_settings, outcome
+
+from hfpipe.records.run_directory import read_history, read_json
+
+HFPIPE = (str(Path(sys.executable).with_name("hfpipe")),)
+ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def start(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(process: "subprocess.Popen[str]", *, seconds: float = 120) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+def write_yaml(path: Path, recipe: str, settings: dict[str, Any]) -> Path:
+    path.write_text(f"recipe: {recipe}\n" + "".join(f"{key}: {value}\n" for key, value in settings.items()))
+    return path
+
+
+def losses_of(output_dir: Path) -> list[float]:
+    return [event["loss"] for event in read_history(output_dir / "history.jsonl") if "loss" in event]
+
+
+def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    # 33 rows for training in windows of 6: the last one has 3, which leaves one process a filler
+    settings |= {"config_overrides": "hidden_dropout_prob=0.0", "num_train_epochs": 12, "max_grad_norm": 1.0}
+    alone = settings | {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3}
+    run_recipe_here("finetune_classifier", {**alone, "output_dir": tmp_path / "alone"})
+    together = settings | {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}
+    file = write_yaml(tmp_path / "together.yaml", "finetune_classifier", together)
+    command = [*HFPIPE, "run", str(file), "--accelerate", "multi_cpu"]
+
+    code, output = finish(start([*command, f"output_dir={tmp_path / 'straight'}"]))
+    assert code == 0, output
+    assert losses_of(tmp_path / "straight") == pytest.approx(losses_of(tmp_path / "alone"), rel=1e-4)
+    assert losses_of(tmp_path / "straight")[:6] == pytest.approx(losses_of(tmp_path / "alone")[:6], rel=1e-5)
+    record = read_json(tmp_path / "straight" / "run.json")
+    assert (record["status"], record["world_size"], record["precision"]) == ("done", 2, "no")
+    evaluations = [
+        [event["eval_loss"] for event in read_history(tmp_path / name / "history.jsonl") if "eval_loss" in event]
+        for name in ("straight", "alone")
+    ]
+    assert evaluations[0][:3] == pytest.approx(evaluations[1][:3], rel=1e-5)
+
+    stopped = tmp_path / "stopped"
+    process = start([*command, f"output_dir={stopped}"])
+    deadline = time.monotonic() + 60
+    while len(read_history(stopped / "history.jsonl")) < 7 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130, output
+    assert "Traceback" not in output
+    assert 0 < read_json(stopped / "run.json")["sessions"][-1]["to_step"] < 72
+    code, output = finish(start([*command, f"output_dir={stopped}"]))
+    assert code == 0, output
+    assert outcome(stopped) == outcome(tmp_path / "straight")
+
+
+def test_accelerate_launches_the_language_model_recipe(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+    settings = language_model_settings(corpus) | {"logging_steps": 1}
+    settings |= {"config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2"}
+    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "alone"})
+    together = settings | {"per_device_train_batch_size": 2, "output_dir": tmp_path / "together", "num_processes": 2}
+    launcher = [*ACCELERATE, "--config_file", "accelerate_configs/multi_cpu.yaml", "recipes/pretrain_causal_lm.py"]
+    code, output = finish(start([*launcher, *to_argv(together)]))
+    assert code == 0, output
+    assert losses_of(tmp_path / "together") == pytest.approx(losses_of(tmp_path / "alone"), rel=1e-5)
+    names = ("eval_loss", "eval_bits_per_byte")
+    scores = [read_json(tmp_path / name / "metrics.json") for name in ("together", "alone")]
+    assert [scores[0][name] for name in names] == pytest.approx([scores[1][name] for name in names], rel=1e-5)
+
+
+def test_a_mistake_is_said_once_under_accelerate(reviews_csv: Callable[[int], Path]) -> None:
+    launcher = [*ACCELERATE, "--config_file", "accelerate_configs/cpu.yaml", "recipes/finetune_classifier.py"]
+    code, output = finish(start([*launcher, "--train_file", str(reviews_csv(28)), "--learning_rte", "1"]))
+    # the launcher adds its own lines and turns our 2 into 1
+    assert code == 1
+    assert output.count("--learning_rte: no such setting; did you mean 'learning_rate'?") == 1
+    assert output.count("model_name_or_path: ") == 1
