@@ -43,7 +43,7 @@ def run(config: RunConfig) -> None:
 
     objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
     trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=classification_task(objective))
-    metrics = train(session, trainer, name_row=parts.train.places.place)
+    metrics = train(session, trainer)
 
     metrics |= score(trainer, rows.validation, prefix="eval")
     if rows.test is not None:

@@ -42,7 +42,7 @@ def run(config: RunConfig) -> None:
 
     task = causal_lm_task(build_causal_lm_objective(config))
     trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
-    metrics = train(session, trainer, name_row=rows.name_train_row)
+    metrics = train(session, trainer)
 
     metrics |= score(trainer, rows.validation, prefix="eval")
     if rows.test is not None:

@@ -41,12 +41,16 @@ def compare_all(workshop: Workshop) -> Iterator[Finding]:
     _tell("two processes")
     two = launch_two(workshop)
     yield from compare_cuts(one, one, CUTS[1:], WINDOW_OF_EIGHT)
-    yield from compare_cuts(two["windows"], one, CUTS_ON_TWO, f"{WINDOW_OF_EIGHT}, 2 processes")
+    yield from compare_cuts(two["windows"], one, CUTS_ON_TWO, f"{WINDOW_OF_EIGHT} on 1, now on 2 processes")
     _tell("evaluations")
     sizes = {str(size): size for size in BATCH_SIZES}
-    for case, key in ((workshop.classifier("bert"), "classifier"), (workshop.causal_lm(), "causal_lm")):
+    cases = (
+        (workshop.classifier("bert"), "classifier", "a classifier (bert)"),
+        (workshop.causal_lm(), "causal_lm", "a causal LM"),
+    )
+    for case, key, title in cases:
         found = [run_evaluations(workshop, case, sizes), two[f"{key}_loss"]]
-        yield compare_evaluations(found, true_loss(workshop, case), f"eval_loss of {case.name}")
+        yield compare_evaluations(found, true_loss(workshop, case), f"eval_loss of {title} by batch size")
     _tell("objectives")
     yield compare_smoothing(workshop)
     yield compare_class_weights(workshop)

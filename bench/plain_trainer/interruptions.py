@@ -44,7 +44,7 @@ class StopAfter(TrainerCallback):
 
 
 class SignalAfter(TrainerCallback):
-    """Sends this process SIGTERM at the last step of an epoch, as a job's time limit would."""
+    """Sends this process SIGTERM at a step, as a job's time limit would."""
 
     def __init__(self, step: int) -> None:
         self.step = step

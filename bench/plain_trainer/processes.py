@@ -1,6 +1,6 @@
 """What two processes change: one launch that runs all of it and leaves its measurements in a JSON file.
 
-torchrun --nproc_per_node 2 -m bench.plain_trainer.processes FOLDER
+`launch_two` starts this module under torchrun, with the folder of the workshop as its argument.
 """
 
 import json
@@ -39,7 +39,7 @@ def launch_two(workshop: Workshop) -> dict[str, Any]:
     """
     launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
     command = [sys.executable, "-m", *launcher, "bench.plain_trainer.processes", str(workshop.folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return json.loads((workshop.folder / RESULT_FILE).read_text(encoding="utf-8"))
 
@@ -59,15 +59,17 @@ def measure(workshop: Workshop) -> dict[str, Any]:
 def compare_rows(plain_rows: list[int], our_rows: list[int]) -> Finding:
     """Return which rows of the training file one epoch used more than once."""
     return Finding(
-        "rows used twice in an epoch of 21 rows, 4x1 on 2 (difference: extra rows)",
-        *(_tell_repeated(rows) for rows in (plain_rows, our_rows)),
-        *(len(rows) / len(set(rows)) - 1 for rows in (plain_rows, our_rows)),
+        "rows used twice in an epoch of 21 rows, 4x1 on 2 processes (difference: extra rows)",
+        _tell_repeated(plain_rows),
+        _tell_repeated(our_rows),
+        len(plain_rows) / len(set(plain_rows)) - 1,
+        len(our_rows) / len(set(our_rows)) - 1,
     )
 
 
 def _tell_repeated(rows: list[int]) -> str:
     repeated = sorted(row for row, count in Counter(rows).items() if count > 1)
-    return f"rows {', '.join(map(str, repeated))}" if repeated else f"none; {len(set(rows))} rows once each"
+    return f"ids {', '.join(map(str, repeated))}" if repeated else f"none; {len(set(rows))} rows once each"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ what differs then is arithmetic, not chance.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -115,5 +115,5 @@ def make_token_overflow(folder: Path) -> None:
     usual = {token for text, _ in make_reviews(range(200)) for token in tokenizer(text)["input_ids"]}
     rare = set(tokenizer(f" {OVERFLOWING_WORD}")["input_ids"]) - usual
     assert rare, "the word has a token of its own"
-    model.get_input_embeddings().weight[list(rare)] = 3e38
+    cast("torch.nn.Embedding", model.get_input_embeddings()).weight[list(rare)] = 3e38
     model.save_pretrained(folder)

@@ -46,7 +46,7 @@ def compare_cuts(runs: Runs, right: Runs, cuts: Sequence[Cut], what: str) -> lis
     """Return one finding for the classifiers and one for the language model; right is 8x1 of `right`."""
     names = list(runs["plain"])
     groups = {
-        "classifiers (" + ", ".join(names[:-1]) + ")": names[:-1],
+        f"classifiers ({', '.join(names[:-1])})": names[:-1],
         names[-1]: names[-1:],
     }
     return [_finding(f"{title}: {what}", members, runs, right, cuts) for title, members in groups.items()]

@@ -22,16 +22,23 @@ IGNORED = -100
 class Blocks:
     """Token ids (blocks, block_size) int32 and what was left out of them.
 
-    `padding` counts the positions at the end of the last block which hold no token (held-out blocks only),
-    `dropped_tokens` the tail that filled no block (training blocks only).
+    A block begins `stride` tokens of the stream after the one before it. `padding` counts the positions at
+    the end of the last block which hold no token (held-out blocks only), `dropped_tokens` the tail that
+    filled no block (training blocks only).
     """
 
     ids: np.ndarray
+    stride: int
     padding: int = 0
     dropped_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def block_size(self) -> int:
+        """Positions of each block."""
+        return self.ids.shape[1]
 
     @property
     def tokens(self) -> int:
@@ -66,7 +73,7 @@ def pack_training_blocks(stream: np.ndarray, block_size: int, *, place: str) -> 
                 "lower block_size or add text",
             )
         )
-    return Blocks(stream[: count * block_size].reshape(count, block_size), dropped_tokens=rest)
+    return Blocks(stream[: count * block_size].reshape(count, block_size), block_size, dropped_tokens=rest)
 
 
 def pack_heldout_blocks(stream: np.ndarray, block_size: int, *, padding_id: int) -> Blocks:
@@ -75,4 +82,5 @@ def pack_heldout_blocks(stream: np.ndarray, block_size: int, *, padding_id: int)
     count = max(1, -(-(len(stream) - 1) // stride))
     padding = count * stride + 1 - len(stream)
     padded = np.concatenate([stream, np.full(padding, padding_id, dtype=np.int32)])
-    return Blocks(np.lib.stride_tricks.sliding_window_view(padded, block_size)[::stride].copy(), padding=padding)
+    blocks = np.lib.stride_tricks.sliding_window_view(padded, block_size)[::stride]
+    return Blocks(blocks.copy(), stride, padding=padding)

@@ -1,8 +1,8 @@
 """Callbacks of a run: data order, history, signals, and the guard before each update."""
 
 import logging
+import math
 import signal
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,12 @@ from hfpipe.data.batches import BatchPlan
 from hfpipe.errors import Problem, TrainingError
 from hfpipe.records.run_directory import append_history
 from hfpipe.training.checkpoints import restore_losses
+from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
-
-ROWS_NAMED = 8
 
 
 class PlanEpochs(TrainerCallback):
@@ -76,43 +75,29 @@ class FiniteGuard(TrainerCallback):
     """Stops the run before an update with a gradient that is not finite, while the weights are still good.
 
     A loss that is not finite makes such a gradient, and DDP has summed it over all processes by then, so
-    all of them stop at the same step. `find_culprits` narrows the rows of the window down.
+    all of them stop at the same step.
     """
 
-    def __init__(
-        self,
-        plan: BatchPlan,
-        find_culprits: Callable[[Sequence[int]], Sequence[int]],
-        name_row: Callable[[int], str],
-    ) -> None:
-        self.plan = plan
-        self.find_culprits = find_culprits
-        self.name_row = name_row
+    def __init__(self, trainer: "PlannedTrainer") -> None:
+        self.trainer = trainer
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Check the norm over all gradients: it is finite only if each of them is."""
-        if args.fp16:
-            return  # the loss scaler meets infinite gradients as a matter of course and skips their step
-        gradients = [parameter.grad for parameter in kwargs["model"].parameters() if parameter.grad is not None]
-        if not torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+        """Check the norm over all gradients before clipping: it is finite only if each of them is."""
+        # With fp16 the loss scaler meets infinite gradients as a matter of course and skips their step.
+        if not args.fp16 and not math.isfinite(float(self.trainer.grad_norm)):
             raise TrainingError(self._problem(state.global_step))
 
     def _problem(self, step: int) -> Problem:
-        epoch, step_in_epoch = divmod(step, self.plan.steps_per_epoch)
-        window = self.plan.window(epoch, step_in_epoch).tolist()
-        culprits = self.find_culprits(window)
-        named = ", ".join(self.name_row(row) for row in list(culprits or window)[:ROWS_NAMED])
-        more = len(culprits or window) - ROWS_NAMED
-        finding = (
-            "the loss of these rows is not finite"
-            if culprits
-            else "the gradient is not finite, though the loss of each row is"
-        )
+        trainer = self.trainer
+        epoch, step_in_epoch = divmod(step, trainer.plan.steps_per_epoch)
+        window = trainer.plan.window(epoch, step_in_epoch).tolist()
+        culprits = find_nonfinite_rows(trainer, trainer.train_rows, window, objective=trainer.task.objective)
+        finding = "their loss is not finite" if culprits else "each loss is finite, the norm of the gradient is not"
         return Problem(
             f"step {step + 1:,}",
-            f"rows {named}" + (f" and {more:,} more" if more > 0 else ""),
+            f"rows {name_rows(trainer.train_rows, culprits or window)}",
             f"{finding}; the update would have destroyed the weights and was not made",
             "look at these rows, lower learning_rate, or train in float32 (bf16: false)",
         )

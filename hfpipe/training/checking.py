@@ -5,6 +5,7 @@ back together; what depends on a part that is not there is left out. What the ru
 functions the run calls; only memory and sampled corpora are estimates, and say so.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -46,22 +47,25 @@ class CheckReport:
 def check(config: RunConfig) -> CheckReport:
     """Return all that can be known of the run of `config` without training it."""
     transformers.logging.set_verbosity_error()
-    draft = Draft()
+    # what cannot be traced is told in a line of the report; torch would add a traceback
+    logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
     use_cpu = find_argument(config, "use_cpu") or not torch.accelerator.is_available()
     device = torch.device("cpu") if use_cpu else torch.device(torch.accelerator.current_accelerator() or "cpu")
-    opening = draft.attempt(lambda: _check_output_dir(config, draft))
+    draft = Draft(config, device)
+    opening = draft.attempt(lambda: _check_output_dir(draft))
     precision = draft.attempt(lambda: decide_precision(config, os.environ, use_cpu=use_cpu))
     if precision is not None:
         draft.lines.append(f"device {device.type}, mixed precision {precision}")
-    survey = (survey_classifier if config.recipe == FINETUNE else survey_causal_lm)(config, draft, device)
+    survey = (survey_classifier if config.recipe == FINETUNE else survey_causal_lm)(draft)
     if opening is not None:
-        _check_files(config, draft, survey, opening)
-    _check_steps(config, draft, survey, precision)
+        _check_files(draft, survey, opening)
+    _check_steps(draft, survey, precision)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
 
 
-def _check_output_dir(config: RunConfig, draft: Draft) -> Opening:
+def _check_output_dir(draft: Draft) -> Opening:
     """Return how the run would begin; under `fresh_start` an earlier run may have any settings."""
+    config = draft.config
     fresh_start = config.training.fresh_start
     opening = open_run(
         config.output_dir,
@@ -86,7 +90,7 @@ def _check_output_dir(config: RunConfig, draft: Draft) -> Opening:
     return Opening("new") if moved else opening
 
 
-def _check_files(config: RunConfig, draft: Draft, survey: Survey, opening: Opening) -> None:
+def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
     if opening.kind != "resume" or opening.run is None or survey.summary is None:
         return
     began = {file["name"]: file["sha256"] for file in opening.run["data"]["files"]}
@@ -94,7 +98,7 @@ def _check_files(config: RunConfig, draft: Draft, survey: Survey, opening: Openi
     draft.attempt(lambda: check_same_files(began, given))
 
 
-def _check_steps(config: RunConfig, draft: Draft, survey: Survey, precision: Precision | None) -> None:
+def _check_steps(draft: Draft, survey: Survey, precision: Precision | None) -> None:
     """Find steps, disk and memory, as far as data and model are known."""
     if survey.outlined is not None:
         name = type(survey.outlined.model).__name__
@@ -102,19 +106,20 @@ def _check_steps(config: RunConfig, draft: Draft, survey: Survey, precision: Pre
         draft.lines.append(f"{name}: {counts}")
     if survey.lengths is None:
         return
-    schedule = plan_schedule(config, survey.lengths)
-    draft.lines += schedule.lines(unit=survey.unit)
+    schedule = plan_schedule(draft.config, survey.lengths)
+    draft.lines += schedule.lines(unit=survey.unit, note=survey.note)
     rows, window = schedule.plan.num_rows, schedule.plan.rows_per_step
     if rows < window:
         told = f"the training part ({rows:,} rows) is smaller than one step ({window:,} rows)"
         draft.lines.append(f"warning: {told}: every epoch is one short step")
     if survey.outlined is not None:
-        _check_disk(config, draft, survey.outlined, schedule)
+        _check_disk(draft, survey.outlined, schedule)
         if survey.fits and precision is not None:
-            _check_memory(config, draft, survey, survey.outlined, schedule=schedule, precision=precision)
+            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, precision=precision)
 
 
-def _check_disk(config: RunConfig, draft: Draft, outlined: Outline, schedule: Schedule) -> None:
+def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
+    config = draft.config
     need = DiskNeed(
         weights=outlined.weight_bytes,
         optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
@@ -127,15 +132,15 @@ def _check_disk(config: RunConfig, draft: Draft, outlined: Outline, schedule: Sc
 
 
 def _check_memory(
-    config: RunConfig,
     draft: Draft,
     survey: Survey,
-    outlined: Outline,
     *,
+    outlined: Outline,
     schedule: Schedule,
     precision: Precision,
 ) -> None:
     assert survey.lengths is not None and survey.evaluated is not None, "steps are known, so rows are"
+    config = draft.config
     program = psutil.Process().memory_info().rss
     rows = min(schedule.plan.per_device_batch_size, schedule.plan.num_rows)
     training = StepShape(
@@ -147,13 +152,16 @@ def _check_memory(
     )
     scored = min(find_argument(config, "per_device_eval_batch_size"), max(len(survey.evaluated), 1))
     evaluation = StepShape(scored, int(survey.evaluated.max(initial=1)), precision)
+    peaks = _trace(draft, survey, outlined=outlined, training=training, evaluation=evaluation)
+    if peaks is None:
+        return
     need = MemoryNeed(
         program=program,
         weights=outlined.weight_bytes,
         gradients=outlined.gradient_bytes,
         optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
-        training=trace_training(outlined, training, survey.make_batch, survey.objective),
-        evaluation=trace_evaluation(outlined, evaluation, survey.make_batch, survey.objective),
+        training=peaks[0],
+        evaluation=peaks[1],
         processes=schedule.plan.world_size,
     )
     shape = f"{training.rows:,} x {training.tokens:,} tokens"
@@ -161,3 +169,19 @@ def _check_memory(
     lines, problems = check_memory(need, available, device=outlined.device, shape=shape)
     draft.lines += lines
     draft.problems += problems
+
+
+def _trace(
+    draft: Draft, survey: Survey, *, outlined: Outline, training: StepShape, evaluation: StepShape
+) -> tuple[int, int] | None:
+    """Return the peaks of training and evaluation; None, and a line, for a model that cannot be traced."""
+    make_batch, objective = survey.make_batch, survey.objective
+    try:
+        return (
+            trace_training(outlined, training, make_batch=make_batch, objective=objective),
+            trace_evaluation(outlined, evaluation, make_batch=make_batch, objective=objective),
+        )
+    except RuntimeError as error:  # kernels that need real numbers, as those of mixtures of experts do
+        reason = str(error).splitlines()[0]
+        draft.lines.append(f"memory of a step: not known: this model does not run without numbers ({reason})")
+        return None

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from hfpipe.config import RunConfig
 from hfpipe.data.parts import LabelledParts, load_labelled_parts
 from hfpipe.models.classifiers import outline_classifier
 from hfpipe.models.limits import UNLIMITED, find_length_limit
@@ -21,8 +20,9 @@ ANY_TWO_LABELS = ("0", "1")
 """Stand in where the data cannot be read: the size of the head hardly depends on them."""
 
 
-def survey_classifier(config: RunConfig, draft: Draft, device: torch.device) -> Survey:
+def survey_classifier(draft: Draft) -> Survey:
     """Return what a fine-tuning run would work with; facts and problems go to `draft`."""
+    config = draft.config
     parts = draft.attempt(lambda: load_labelled_parts(config.data, seed=config.training.seed))
     tokenizer = draft.attempt(lambda: load_tokenizer(config.model))
     # weights of classes are left out: they change numbers, not memory
@@ -30,13 +30,13 @@ def survey_classifier(config: RunConfig, draft: Draft, device: torch.device) -> 
     survey = Survey("text", make_text_batch, objective, summary=parts.summary if parts else None)
     limit = UNLIMITED
     if tokenizer is not None:
-        survey, limit = _survey_model(config, draft, device, survey, parts=parts, tokenizer=tokenizer)
+        survey, limit = _survey_model(draft, survey, parts=parts, tokenizer=tokenizer)
     if parts is not None and tokenizer is not None:
-        survey = _survey_texts(config, draft, survey, parts=parts, tokenizer=tokenizer, limit=limit)
+        survey = _survey_texts(draft, survey, parts=parts, tokenizer=tokenizer, limit=limit)
     elif parts is not None:
         draft.lines += parts.summary.lines()
     if parts is not None:
-        _survey_class_weights(config, draft, parts)
+        _survey_class_weights(draft, parts)
     return survey
 
 
@@ -51,14 +51,13 @@ def make_text_batch(rows: int, tokens: int) -> Batch:
 
 
 def _survey_model(
-    config: RunConfig,
     draft: Draft,
-    device: torch.device,
     survey: Survey,
     *,
     parts: LabelledParts | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[Survey, int]:
+    config, device = draft.config, draft.device
     label_names = parts.label_names if parts else ANY_TWO_LABELS
     outlined = draft.attempt(lambda: outline(lambda: outline_classifier(config.model, label_names, tokenizer), device))
     if outlined is None:
@@ -70,7 +69,6 @@ def _survey_model(
 
 
 def _survey_texts(
-    config: RunConfig,
     draft: Draft,
     survey: Survey,
     *,
@@ -78,18 +76,21 @@ def _survey_texts(
     tokenizer: PreTrainedTokenizerBase,
     limit: int,
 ) -> Survey:
-    rows = cut_labelled_parts(parts, tokenizer, max_seq_length=config.data.max_seq_length)
+    max_seq_length = draft.config.data.max_seq_length
+    rows = cut_labelled_parts(parts, tokenizer, max_seq_length=max_seq_length)
     draft.lines += note_cut_texts(parts, rows).lines()
     for name, part in {"train": rows.train, "validation": rows.validation, "test": rows.test}.items():
         if part is not None:
             draft.lines.append(f"{name}: {describe_lengths(part.texts.full_lengths, unit='text')}")
     draft.lines.append("what max_seq_length cuts from the training texts:")
-    draft.lines += describe_cuts(rows.train.texts.full_lengths, config.data.max_seq_length, limit=limit)
+    draft.lines += describe_cuts(rows.train.texts.full_lengths, max_seq_length, limit=limit)
     return replace(survey, lengths=rows.train.lengths, evaluated=rows.validation.lengths)
 
 
-def _survey_class_weights(config: RunConfig, draft: Draft, parts: LabelledParts) -> None:
-    objective = draft.attempt(lambda: build_classification_objective(config, parts.train.label_ids, parts.label_names))
+def _survey_class_weights(draft: Draft, parts: LabelledParts) -> None:
+    objective = draft.attempt(
+        lambda: build_classification_objective(draft.config, parts.train.label_ids, parts.label_names)
+    )
     if objective is not None and objective.class_weights is not None:
         weights = zip(parts.label_names, objective.class_weights.tolist(), strict=True)
         draft.lines.append("class weights: " + ", ".join(f"{name} {weight:.4g}" for name, weight in weights))

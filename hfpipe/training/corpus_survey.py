@@ -43,8 +43,9 @@ class Sample:
         return "" if self.is_whole else f" (estimated from {len(self.texts):,} of {self.of:,} texts)"
 
 
-def survey_causal_lm(config: RunConfig, draft: Draft, device: torch.device) -> Survey:
+def survey_causal_lm(draft: Draft) -> Survey:
     """Return what a pretraining run would work with; facts and problems go to `draft`."""
+    config = draft.config
     survey = Survey("block", make_block_batch, build_causal_lm_objective(config))
     parts = draft.attempt(lambda: load_document_parts(config.data, seed=config.training.seed))
     texts = parts.train.texts if parts else []
@@ -53,15 +54,15 @@ def survey_causal_lm(config: RunConfig, draft: Draft, device: torch.device) -> S
         draft.lines += parts.summary.lines()
         survey = replace(survey, summary=parts.summary)
     is_named = bool(config.model.tokenizer_name or config.model.model_name_or_path)
-    tokenizer = draft.attempt(lambda: _find_tokenizer(config, draft, sample)) if texts or is_named else None
+    tokenizer = draft.attempt(lambda: _find_tokenizer(draft, sample)) if texts or is_named else None
     if tokenizer is None:
         return survey
-    survey = _survey_model(config, draft, device, survey, tokenizer=tokenizer, sample=sample)
+    survey = _survey_model(draft, survey, tokenizer=tokenizer, sample=sample)
     if parts is None:
         return survey
     known, read = tokenizer, parts
-    rows = draft.attempt(lambda: _survey_documents(config, draft, read, tokenizer=known, sample=sample))
-    return survey if rows is None else replace(survey, lengths=rows[0], evaluated=rows[1])
+    rows = draft.attempt(lambda: _survey_documents(draft, read, tokenizer=known, sample=sample))
+    return survey if rows is None else replace(survey, lengths=rows[0], evaluated=rows[1], note=sample.note)
 
 
 def make_block_batch(rows: int, tokens: int) -> Batch:
@@ -83,8 +84,9 @@ def draw_sample(texts: Sequence[str], *, seed: int) -> Sample:
     return Sample([texts[index][:SAMPLED_CHARACTERS] for index in sorted(chosen)], len(texts), is_whole)
 
 
-def _find_tokenizer(config: RunConfig, draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
+def _find_tokenizer(draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
     """Return the tokenizer named, or the one this run has saved; one trained on the sample where there is none yet."""
+    config = draft.config
     if config.model.tokenizer_name or config.model.model_name_or_path:
         return load_tokenizer(config.model)
     saved = None if config.training.fresh_start else load_saved_tokenizer(config.output_dir)
@@ -96,14 +98,13 @@ def _find_tokenizer(config: RunConfig, draft: Draft, sample: Sample) -> PreTrain
 
 
 def _survey_model(
-    config: RunConfig,
     draft: Draft,
-    device: torch.device,
     survey: Survey,
     *,
     tokenizer: PreTrainedTokenizerBase,
     sample: Sample,
 ) -> Survey:
+    config, device = draft.config, draft.device
     model_config = draft.attempt(lambda: _read_model_config(config, tokenizer, sample))
     if model_config is None:
         return survey
@@ -125,12 +126,12 @@ def _read_model_config(config: RunConfig, tokenizer: PreTrainedTokenizerBase, sa
 
 
 def _survey_documents(
-    config: RunConfig, draft: Draft, parts: DocumentParts, *, tokenizer: PreTrainedTokenizerBase, sample: Sample
+    draft: Draft, parts: DocumentParts, *, tokenizer: PreTrainedTokenizerBase, sample: Sample
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens of training and validation blocks, (blocks,) each."""
     tokenized = tokenize_texts(tokenizer, sample.texts, max_length=None, add_special_tokens=False)
     draft.lines.append(describe_lengths(tokenized.lengths, unit="document") + sample.note)
-    block_size = config.data.block_size
+    block_size = draft.config.data.block_size
     if sample.is_whole:
         rows = pack_document_parts(parts, tokenizer, block_size=block_size)
         draft.lines += describe_blocks(rows)

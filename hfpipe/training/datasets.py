@@ -13,6 +13,7 @@ import torch
 
 from hfpipe.data.batches import FILLER
 from hfpipe.data.corpus import IGNORED, Blocks
+from hfpipe.data.places import Places
 from hfpipe.data.tokens import TokenizedTexts
 
 Batch = dict[str, torch.Tensor]
@@ -28,6 +29,10 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    def name(self, row_id: int) -> str:
+        """Return where a row stands, for messages."""
+        ...
+
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
         """Return the collated micro-batch of `row_ids`."""
         ...
@@ -39,6 +44,7 @@ class LabelledRows:
 
     texts: TokenizedTexts
     label_ids: np.ndarray
+    places: Places
     padding_id: int
 
     def __len__(self) -> int:
@@ -48,6 +54,10 @@ class LabelledRows:
     def lengths(self) -> np.ndarray:
         """Tokens of each text, (rows,)."""
         return self.texts.lengths
+
+    def name(self, row_id: int) -> str:
+        """Return file and line of a text, as in 'train.csv:17'."""
+        return self.places.place(row_id)
 
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
         """Return `input_ids` and `attention_mask` (rows, longest), `labels` (rows,)."""
@@ -68,11 +78,14 @@ class LabelledRows:
 class BlockRows:
     """Packed blocks of a causal language model; every token is a label but padding and fillers.
 
-    `byte_count` is the UTF-8 length of the texts in the blocks, for bits per byte.
+    `byte_count` is the UTF-8 length of the texts in the blocks, for bits per byte; document i begins at token
+    `document_starts[i]` of the stream and stands at `places.place(i)`.
     """
 
     blocks: Blocks
     byte_count: int
+    document_starts: np.ndarray
+    places: Places
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -80,7 +93,12 @@ class BlockRows:
     @property
     def lengths(self) -> np.ndarray:
         """Positions of each block, (blocks,): all alike."""
-        return np.full(len(self.blocks), self.blocks.ids.shape[1])
+        return np.full(len(self.blocks), self.blocks.block_size)
+
+    def name(self, row_id: int) -> str:
+        """Return the number of a block and the document in which it begins."""
+        document = int(np.searchsorted(self.document_starts, row_id * self.blocks.stride, side="right")) - 1
+        return f"block {row_id:,} (begins in {self.places.place(document)})"
 
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
         """Return `input_ids` and `labels`, both (rows, block_size); padding at the end needs no mask."""

@@ -6,6 +6,7 @@ nothing refers to it any more, so what autograd saves, bfloat16 copies of weight
 the peak by themselves. Left out: scratch memory inside kernels and what an allocator cannot reuse.
 """
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -90,36 +91,38 @@ def outline(build: Callable[[], PreTrainedModel], device: torch.device) -> Outli
     return Outline(model, mode, device)
 
 
-def trace_training(outlined: Outline, shape: StepShape, make_batch: MakeBatch, objective: Objective) -> int:
+def trace_training(outlined: Outline, shape: StepShape, *, make_batch: MakeBatch, objective: Objective) -> int:
     """Return the peak bytes of forward and backward passes, weights included, optimizer state not.
 
-    `make_batch` gives a micro-batch of so many rows and tokens; its numbers are never looked at.
+    `make_batch` gives a micro-batch of so many rows and tokens; its numbers are never looked at. Once it has run with
+    `gradient_checkpointing`, the model keeps it.
     """
     model = outlined.model.train()
     if shape.gradient_checkpointing:
         # on fake tensors there is no state of a random generator to keep
         options = {"use_reentrant": False, "preserve_rng_state": False}
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+        with warnings.catch_warnings():
+            # transformers 5.23 has a new name for it, which the oldest version we support does not know
+            warnings.simplefilter("ignore", FutureWarning)
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
     def step() -> None:
         for _ in range(2 if shape.accumulates else 1):
-            _loss(outlined, shape, make_batch, objective).backward()
+            _loss(outlined, shape, make_batch=make_batch, objective=objective).backward()
 
     try:
         return _peak(outlined, step)
     finally:
         model.zero_grad(set_to_none=True)
-        if shape.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
 
 
-def trace_evaluation(outlined: Outline, shape: StepShape, make_batch: MakeBatch, objective: Objective) -> int:
+def trace_evaluation(outlined: Outline, shape: StepShape, *, make_batch: MakeBatch, objective: Objective) -> int:
     """Return the peak bytes of scoring one batch, weights included."""
     outlined.model.eval()
 
     def step() -> None:
         with torch.no_grad():
-            _loss(outlined, shape, make_batch, objective)
+            _loss(outlined, shape, make_batch=make_batch, objective=objective)
 
     return _peak(outlined, step)
 
@@ -130,7 +133,7 @@ def _peak(outlined: Outline, step: Callable[[], None]) -> int:
     return live.peak
 
 
-def _loss(outlined: Outline, shape: StepShape, make_batch: MakeBatch, objective: Objective) -> torch.Tensor:
+def _loss(outlined: Outline, shape: StepShape, *, make_batch: MakeBatch, objective: Objective) -> torch.Tensor:
     batch = {name: tensor.to(outlined.device) for name, tensor in make_batch(shape.rows, shape.tokens).items()}
     labels = batch.pop("labels")
     dtype = torch.float16 if shape.precision == "fp16" else torch.bfloat16

@@ -4,6 +4,7 @@ A mean of batch means depends on how rows fall into batches; a sum over a count 
 in float64, so the order of batches does not show in the digits reported.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.data.batches import FILLER
+from hfpipe.errors import Problem, TrainingError
+from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
 
 if TYPE_CHECKING:
@@ -39,7 +42,11 @@ class Outcome:
 
 @torch.inference_mode()
 def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix: str) -> EvalLoopOutput:
-    """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them."""
+    """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them.
+
+    Raises:
+        TrainingError: In all processes, if the loss is not finite; no score of such a model means anything.
+    """
     model = _prepared_model(trainer)
     was_training = model.training
     model.eval()
@@ -47,24 +54,41 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     rows, batches = cast("Rows", dataloader.dataset), cast("list[list[int]]", dataloader.batch_sampler)
     sums = torch.zeros(2, dtype=torch.float64)
     kept_rows: list[int] = []
+    suspects: list[int] = []
     kept_logits: list[torch.Tensor] = []
     trainer.callback_handler.eval_dataloader = dataloader
     for row_ids, inputs in zip(batches, dataloader, strict=True):
         inputs = trainer._prepare_inputs(inputs)
         labels = inputs.pop("labels")
         outputs = model(**inputs)
-        batch_sums = (objective.loss_sum(outputs, labels), objective.count(labels))
-        sums += torch.stack(batch_sums).double().cpu()
+        batch_sums = torch.stack((objective.loss_sum(outputs, labels), objective.count(labels))).double().cpu()
+        sums += batch_sums
+        if not batch_sums.isfinite().all():
+            suspects += row_ids
         if trainer.task.keep_predictions:
             kept_rows += row_ids
             kept_logits.append(outputs.logits.float())
         trainer.control = trainer.callback_handler.on_prediction_step(trainer.args, trainer.state, trainer.control)
     model.train(was_training)
     loss_sum, item_count = _gather_sums(trainer, sums)
+    if not math.isfinite(loss_sum):
+        raise TrainingError(_nonfinite_problem(trainer, rows, suspects, prefix))
     logits = _gather_logits(trainer, len(rows), kept_rows, kept_logits) if trainer.task.keep_predictions else None
     scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits))
     metrics = {f"{prefix}_{name}": value for name, value in scores.items()}
     return EvalLoopOutput(predictions=cast("Any", logits), label_ids=None, metrics=metrics, num_samples=len(rows))
+
+
+def _nonfinite_problem(trainer: "PlannedTrainer", rows: Rows, suspects: list[int], prefix: str) -> Problem:
+    everywhere = set(_gather_rows(trainer, suspects).tolist()) - {FILLER}
+    objective = trainer.task.evaluation_objective
+    culprits = find_nonfinite_rows(trainer, rows, sorted(everywhere), objective=objective)
+    return Problem(
+        f"evaluation '{prefix}' at step {trainer.state.global_step:,}",
+        f"rows {name_rows(rows, culprits)}" if culprits else "",
+        "the loss is not finite, so no score means anything",
+        "look at these rows, lower learning_rate, or train in float32 (bf16: false)",
+    )
 
 
 def _prepared_model(trainer: "PlannedTrainer") -> torch.nn.Module:
@@ -84,10 +108,16 @@ def _gather_logits(
 ) -> np.ndarray:
     """Return the logits of all processes in the order of the rows, (rows, labels); fillers fall away."""
     accelerator = trainer.accelerator
-    own_rows = torch.tensor(rows, device=accelerator.device)
-    all_rows = accelerator.gather(accelerator.pad_across_processes(own_rows, pad_index=FILLER)).cpu().numpy()
+    all_rows = _gather_rows(trainer, rows)
     all_logits = accelerator.gather(accelerator.pad_across_processes(torch.cat(logits))).cpu().numpy()
     real = all_rows != FILLER
     ordered = np.empty((row_count, all_logits.shape[1]), dtype=np.float32)
     ordered[all_rows[real]] = all_logits[real]
     return ordered
+
+
+def _gather_rows(trainer: "PlannedTrainer", row_ids: list[int]) -> np.ndarray:
+    """Return the row ids of all processes, process by process; fillers even them out."""
+    accelerator = trainer.accelerator
+    own = torch.tensor(row_ids, dtype=torch.int64, device=accelerator.device)
+    return accelerator.gather(accelerator.pad_across_processes(own, pad_index=FILLER)).cpu().numpy()

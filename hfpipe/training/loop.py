@@ -1,7 +1,7 @@
 """Training to the end, and scoring: Trainer's loop with the callbacks of a run around it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from hfpipe.errors import HfpipeError, Stopped
 from hfpipe.records.run_directory import HISTORY_FILE
 from hfpipe.training.callbacks import FiniteGuard, History, PlanEpochs, RestoreLosses, StopOnSignal
 from hfpipe.training.checkpoints import load_best_weights
-from hfpipe.training.culprits import find_nonfinite_rows
 from hfpipe.training.datasets import Rows
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.recording import end
@@ -19,17 +18,15 @@ from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
 
-def train(session: Session, trainer: PlannedTrainer, *, name_row: Callable[[int], str]) -> dict[str, float]:
+def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
     """Train to the end and return `train_loss` and the session's pace; the best weights are in the model then.
-
-    `name_row` says where a training row stands, for messages.
 
     Raises:
         Stopped: If a signal ended the session after its state was saved.
         TrainingError: If a loss or gradient was not finite; the weights are those before the update.
     """
     stop = StopOnSignal(trainer)
-    for callback in _callbacks(session, trainer, name_row):
+    for callback in _callbacks(session, trainer):
         trainer.add_callback(callback)
     trainer.add_callback(stop)
     _seed_process(session.config.training.seed, session.args.process_index)
@@ -56,14 +53,11 @@ def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, floa
     return metrics
 
 
-def _callbacks(session: Session, trainer: PlannedTrainer, name_row: Callable[[int], str]) -> Sequence[TrainerCallback]:
-    def find_culprits(row_ids: Sequence[int]) -> list[int]:
-        return find_nonfinite_rows(trainer, row_ids)
-
+def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCallback]:
     training = session.config.training
     callbacks: list[TrainerCallback] = [
         PlanEpochs(trainer.plan),
-        FiniteGuard(trainer.plan, find_culprits, name_row),
+        FiniteGuard(trainer),
     ]
     if session.is_main:
         callbacks += [ProgressBars(), History(session.directory / HISTORY_FILE)]

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
-from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts, Places
+from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts
 from hfpipe.data.tokens import TokenizedTexts, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.limits import find_length_limit
@@ -69,7 +69,7 @@ def cut_labelled_parts(
 
     def rows_of(part: LabelledPart, name: str) -> LabelledRows:
         texts = tokenize_texts(tokenizer, part.texts, max_length=max_seq_length, description=f"tokenizing {name}")
-        return LabelledRows(texts, part.label_ids, tokenizer.pad_token_id)
+        return LabelledRows(texts, part.label_ids, part.places, tokenizer.pad_token_id)
 
     test = rows_of(parts.test, "test") if parts.test else None
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
@@ -93,23 +93,9 @@ def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedToken
     return saved
 
 
-@dataclass(frozen=True)
-class RowsOfDocuments(RowsByPart[BlockRows]):
-    """Blocks of each part, and where the texts of training blocks stand."""
-
-    block_size: int
-    train_starts: np.ndarray
-    train_places: Places
-
-    def name_train_row(self, row: int) -> str:
-        """Return the block and the document in which it begins."""
-        document = int(np.searchsorted(self.train_starts, row * self.block_size, side="right")) - 1
-        return f"block {row:,} (begins in {self.train_places.place(min(document, len(self.train_places) - 1))})"
-
-
 def tokenize_document_parts(
     session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase
-) -> RowsOfDocuments:
+) -> RowsByPart[BlockRows]:
     """Return the documents of each part packed into blocks; only the training part drops its tail, and says so."""
     rows = pack_document_parts(parts, tokenizer, block_size=session.config.data.block_size)
     if session.is_main:
@@ -120,28 +106,30 @@ def tokenize_document_parts(
 
 def pack_document_parts(
     parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int
-) -> RowsOfDocuments:
+) -> RowsByPart[BlockRows]:
     """Return the documents of each part packed into blocks of `block_size` tokens.
 
     Raises:
         DataError: If the training part does not fill one block.
     """
     separator = find_separator(tokenizer)
-    documents = _tokenize_documents(parts.train, tokenizer, "train")
-    blocks = pack_training_blocks(join_documents(documents, separator), block_size, place="train")
 
-    def heldout(part: DocumentPart, name: str) -> BlockRows:
-        stream = join_documents(_tokenize_documents(part, tokenizer, name), separator)
-        return BlockRows(pack_heldout_blocks(stream, block_size, padding_id=separator), _count_bytes(part))
+    def rows_of(part: DocumentPart, name: str) -> BlockRows:
+        documents = tokenize_texts(
+            tokenizer, part.texts, max_length=None, add_special_tokens=False, description=f"tokenizing {name}"
+        )
+        stream = join_documents(documents, separator)
+        is_train = name == "train"
+        blocks = (
+            pack_training_blocks(stream, block_size, place=name)
+            if is_train
+            else pack_heldout_blocks(stream, block_size, padding_id=separator)
+        )
+        starts = documents.offsets[:-1] + np.arange(len(documents))
+        return BlockRows(blocks, sum(len(text.encode()) for text in part.texts), starts, part.places)
 
-    return RowsOfDocuments(
-        train=BlockRows(blocks, _count_bytes(parts.train)),
-        validation=heldout(parts.validation, "validation"),
-        test=heldout(parts.test, "test") if parts.test else None,
-        block_size=block_size,
-        train_starts=documents.offsets[:-1] + np.arange(len(documents)),
-        train_places=parts.train.places,
-    )
+    test = rows_of(parts.test, "test") if parts.test else None
+    return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
 
 
 def build_trainer(
@@ -228,11 +216,11 @@ def _pair_up(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> dict[str, 
     return pairs
 
 
-def describe_blocks(rows: RowsOfDocuments) -> Iterator[str]:
+def describe_blocks(rows: RowsByPart[BlockRows]) -> Iterator[str]:
     """Yield a line on each part: its tokens, blocks and bytes, and the tail that was dropped."""
     for name, part in {"train": rows.train, "validation": rows.validation, "test": rows.test}.items():
         if part is None:
             continue
         tail = f", tail of {part.blocks.dropped_tokens:,} tokens dropped" if name == "train" else ""
-        counts = f"{part.blocks.tokens:,} tokens in {len(part):,} blocks of {rows.block_size}"
+        counts = f"{part.blocks.tokens:,} tokens in {len(part):,} blocks of {part.blocks.block_size}"
         yield f"{name}: {counts} from {part.byte_count:,} bytes{tail}"

@@ -15,7 +15,7 @@ import torch
 from hfpipe.errors import Problem
 
 CLOSE = 0.85
-"""From this share of the memory there is on, a need is worth a word: the estimate is within 30 % of what was measured."""
+"""From this share of the memory there is on, a need is worth a word: the estimate is good to about 30 %."""
 
 ALLOCATOR_ON_CPU = 1.25
 """Blocks that glibc cannot reuse: a step took 1.15 to 1.4 times its live tensors (bert and llama, 2026-11)."""
@@ -95,10 +95,12 @@ class MemoryNeed:
             f"{show_bytes(passing)} ({shape}; gradients alone {show_bytes(self.gradients)})"
         )
         computed = "counted on a step without numbers: every tensor from its creation until nothing refers to it"
-        extra = f", and {ALLOCATOR_ON_CPU - 1:.0%} for blocks that are not reused" if device.type == "cpu" else ""
+        extra = (
+            f", and {100 * (ALLOCATOR_ON_CPU - 1):.0f} % for blocks that are not reused" if device.type == "cpu" else ""
+        )
         yield f"memory is {computed}{extra}"
         if device.type == "cpu":
-            yield f"memory of program and data: {show_bytes(self.program)} a process, {self.processes:,} processes"
+            yield f"memory of program and data: {show_bytes(self.program)} a process, processes: {self.processes:,}"
 
 
 def check_disk(need: DiskNeed, free: int, *, folder: Path) -> tuple[list[str], list[Problem]]:
@@ -137,7 +139,7 @@ def find_free_disk(folder: Path) -> int:
     A run that goes on replaces its own checkpoints.
     """
     existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    own = sum(file.stat().st_size for file in folder.rglob("*.*") if file.is_file()) if folder.is_dir() else 0
+    own = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
     return shutil.disk_usage(existing).free + own
 
 

@@ -58,17 +58,18 @@ class Schedule:
             positions += sum(lengths.size * int(lengths.max()) for lengths in batches)
         return 1 - self.tokens_per_epoch / positions
 
-    def lines(self, *, unit: str) -> Iterator[str]:
-        """Yield the schedule, one fact a line; `unit` is what a row is: text or block."""
+    def lines(self, *, unit: str, note: str = "") -> Iterator[str]:
+        """Yield the schedule, one fact a line; `unit` is what a row is, `note` says where `lengths` are from."""
         plan = self.plan
         shape = f"{plan.per_device_batch_size:,} x {plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
         parts = f"{shape} (rows x micro-batches x processes)"
         yield f"rows_per_step {plan.rows_per_step:,} = {parts}; a row is a {unit}"
-        yield f"steps: {plan.steps_per_epoch:,} an epoch x {self.epochs:.4g} epochs = {self.total_steps:,}"
-        yield f"rows: {plan.num_rows:,} an epoch, {self.total_rows:,} in total"
+        yield f"steps: {self.total_steps:,} = {plan.steps_per_epoch:,} an epoch, epochs {self.epochs:.4g}{note}"
+        yield f"rows: {plan.num_rows:,} an epoch, {self.total_rows:,} in total{note}"
         mean = self.tokens_per_epoch / plan.steps_per_epoch
         counts = f"{self.tokens_per_epoch:,} an epoch, {self.total_tokens:,} in total, {mean:,.0f} a step on average"
-        yield f"tokens: {counts}; padding adds {100 * self.padding_share():.1f} % of all positions"
+        yield f"tokens: {counts}{note}"
+        yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
 
 
 def plan_schedule(config: RunConfig, lengths: np.ndarray) -> Schedule:

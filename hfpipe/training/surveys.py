@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import torch
 
+from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
 from hfpipe.errors import HfpipeError, Problem
 from hfpipe.training.estimate import MakeBatch, Outline
@@ -20,8 +22,10 @@ T = TypeVar("T")
 
 @dataclass
 class Draft:
-    """The facts and problems found so far."""
+    """A run, the device it would use, and the facts and problems found so far."""
 
+    config: RunConfig
+    device: torch.device
     lines: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -48,7 +52,8 @@ class Survey:
     """Data and model of a run; None for what could not be had.
 
     `lengths` (rows,) are the tokens of training rows as kept, `evaluated` those of validation rows. `fits` says that
-    rows are no longer than the model takes. `unit` is what a row is: text or block.
+    rows are no longer than the model takes. `unit` is what a row is, text or block; `note` says so where `lengths`
+    come from a sample.
     """
 
     unit: str
@@ -59,3 +64,4 @@ class Survey:
     summary: DataSummary | None = None
     lengths: np.ndarray | None = None
     evaluated: np.ndarray | None = None
+    note: str = ""

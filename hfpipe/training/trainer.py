@@ -63,6 +63,7 @@ class PlannedTrainer(Trainer):
         self.train_rows = train_rows
         self.tokenizer = tokenizer
         self.plan = build_plan(train_rows, args)
+        self.grad_norm: torch.Tensor | float = 0.0
         super().__init__(
             model=model,
             args=args,
@@ -102,6 +103,11 @@ class PlannedTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
         own = sum((self.task.objective.count(batch["labels"]) for batch in batch_samples), torch.zeros(()))
         return self.accelerator.gather(own.to(device)[None]).sum()
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        """Keep the norm for the guard: clipping by an infinite one has already set every gradient to zero."""
+        self.grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        return self.grad_norm
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over the batch plan; accelerate would deal the rows out anew, and repeat some."""

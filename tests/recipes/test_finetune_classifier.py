@@ -74,13 +74,49 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(
     with pytest.raises(TrainingError) as error:
         classify(csv, checkpoint, tmp_path / "run", num_train_epochs=1, per_device_train_batch_size=4)
     message = str(error.value)
-    assert f": rows {csv}:17: the loss of these rows is not finite" in message
+    assert f": rows {csv}:17: their loss is not finite" in message
     assert "the update would have destroyed the weights and was not made" in message
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "failed"
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
     for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines():
         assert np.isfinite(json.loads(line, parse_constant=pytest.fail)["loss"])
+
+
+def test_a_gradient_whose_norm_overflows_stops_the_run(reviews_csv: Callable[[int], Path], tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    checkpoint = tmp_path / "checkpoint"
+    save_tiny_checkpoint("bert", checkpoint)
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    # each gradient is finite, but the sum of their squares is not: clipping would set all of them to zero
+    model.classifier.weight.data *= 1e22
+    model.save_pretrained(checkpoint)
+    with pytest.raises(TrainingError, match="each loss is finite, the norm of the gradient is not"):
+        classify(reviews_csv(28), checkpoint, tmp_path / "run")
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run_and_names_the_row(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    save_tiny_checkpoint("bert", checkpoint)
+    poison_token(checkpoint, " number")
+    train, validation = tmp_path / "train.csv", tmp_path / "validation.csv"
+    train.write_text("text,label\n" + "".join(f"good film {index},pos\nbad film {index},neg\n" for index in range(6)))
+    validation.write_text("text,label\na good plot,pos\nthe number,neg\na bad plot,neg\n")
+    settings = {
+        "train_file": train,
+        "validation_file": validation,
+        "model_name_or_path": checkpoint,
+        "output_dir": tmp_path / "run",
+        "max_seq_length": 24,
+        "num_train_epochs": 1,
+        "bf16": "false",
+        "disable_tqdm": "true",
+    }
+    with pytest.raises(TrainingError) as error:
+        run_recipe_here("finetune_classifier", settings)
+    assert f"evaluation 'eval' at step 1: rows {validation}:3: the loss is not finite" in str(error.value)
+    assert read_json(tmp_path / "run" / "run.json")["status"] == "failed"
 
 
 def poison_token(checkpoint: Path, text: str) -> None:
