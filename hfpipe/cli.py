@@ -87,9 +87,9 @@ def check(file: RunFile, overrides: Overrides = None) -> None:
 
     config = load_config(["--config", str(find_named_run(file)), *(overrides or [])])
     print("\n".join(describe_config(config, with_defaults=True)))
-    from hfpipe.training import checking
+    from hfpipe.training.checking import check as check_run
 
-    report = checking.check(config)
+    report = check_run(config)
     print("\n".join(report.lines))
     for problem in report.problems:
         print(f"cannot work: {problem}", file=sys.stderr)

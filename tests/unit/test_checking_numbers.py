@@ -1,0 +1,150 @@
+"""The numbers behind `hfpipe check`: memory against a measured step, and arithmetic worked out by hand."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import measured_step
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from hfpipe.data.batches import BatchPlan
+from hfpipe.training.classifier_survey import make_text_batch
+from hfpipe.training.corpus_survey import draw_sample
+from hfpipe.training.estimate import StepShape, outline, trace_evaluation, trace_training
+from hfpipe.training.lengths import cut_shares, describe_cuts, describe_lengths
+from hfpipe.training.objectives import ClassificationObjective
+from hfpipe.training.resources import DiskNeed, MemoryNeed, check_disk, check_memory, show_bytes
+from hfpipe.training.schedule import Schedule
+
+CPU = torch.device("cpu")
+MEGABYTE = 10**6
+
+
+def test_memory_is_within_30_percent_of_a_measured_step_at_two_shapes() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, measured_step.__file__]
+    measured = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    outlined = outline(measured_step.build_classifier, CPU)
+    for (rows, tokens), bytes_measured in zip(measured_step.SHAPES, map(int, measured), strict=True):
+        shape = StepShape(rows, tokens, "no")
+        need = MemoryNeed(
+            program=0,
+            weights=outlined.weight_bytes,
+            gradients=outlined.gradient_bytes,
+            optimizer=outlined.optimizer_bytes("adamw_torch_fused"),
+            training=trace_training(outlined, shape, make_batch=make_text_batch, objective=ClassificationObjective()),
+            evaluation=trace_evaluation(
+                outlined, shape, make_batch=make_text_batch, objective=ClassificationObjective()
+            ),
+            processes=1,
+        )
+        assert need.on(CPU) == pytest.approx(bytes_measured, rel=0.3), (rows, tokens)
+
+
+def test_outline_counts_what_the_model_has() -> None:
+    config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    real = BertForSequenceClassification(config)
+    outlined = outline(lambda: BertForSequenceClassification(config), CPU)
+    count = sum(parameter.numel() for parameter in real.parameters())
+    assert outlined.parameters == outlined.trainable == count
+    assert outlined.gradient_bytes == 4 * count
+    assert outlined.optimizer_bytes("adamw_torch_fused") == 8 * count
+    assert outlined.optimizer_bytes("adamw_8bit") == 2 * count
+    assert outlined.optimizer_bytes("sgd") == 0
+
+
+def test_gradients_of_a_micro_batch_stay_while_the_next_is_computed() -> None:
+    outlined = outline(measured_step.build_classifier, CPU)
+    peaks = [
+        trace_training(
+            outlined, StepShape(8, 64, "no", **more), make_batch=make_text_batch, objective=ClassificationObjective()
+        )
+        for more in ({}, {"accumulates": True}, {"gradient_checkpointing": True})
+    ]
+    whole, accumulating, recomputing = peaks
+    assert accumulating == pytest.approx(whole + outlined.gradient_bytes, rel=0.02)
+    assert recomputing < 0.7 * whole
+    assert (
+        trace_evaluation(
+            outlined, StepShape(8, 64, "no"), make_batch=make_text_batch, objective=ClassificationObjective()
+        )
+        < whole / 2
+    )
+
+
+def test_schedule_by_hand() -> None:
+    plan = BatchPlan(num_rows=5, per_device_batch_size=1, gradient_accumulation_steps=2, world_size=1, seed=0)
+    lengths = np.array([1, 2, 3, 4, 5])
+    schedule = Schedule(plan, total_steps=7, lengths=lengths)  # 3 steps an epoch: two epochs and one step more
+    assert schedule.total_rows == 5 + 5 + 2
+    assert schedule.total_tokens == 15 + 15 + lengths[plan.order(2)[:2]].sum()
+    assert schedule.padding_share() == 0  # single rows are never padded
+    pairs = Schedule(BatchPlan(2, 2, 1, 1, 0), total_steps=1, lengths=np.array([1, 4]))
+    assert pairs.padding_share() == 3 / 8
+
+
+def test_lengths_by_hand() -> None:
+    lengths = np.array([2, 4, 10])
+    assert cut_shares(lengths, 4) == (1 / 3, 6 / 16)
+    assert describe_lengths(lengths, unit="text") == "tokens of a text: min 2, median 4, p90 9, p99 10, max 10"
+    assert list(describe_cuts(lengths, 4, limit=8)) == [
+        "  max_seq_length  texts cut  tokens cut",
+        "               1    100.0 %      81.2 %",
+        "               2     66.7 %      62.5 %",
+        "               4     33.3 %      37.5 %  <- this run",
+        "               8     33.3 %      12.5 %",
+    ]
+
+
+def test_sample_says_that_it_is_one() -> None:
+    texts = [f"text {index}" for index in range(2_500)]
+    sample = draw_sample(texts, seed=0)
+    assert (len(sample.texts), sample.of, sample.is_whole) == (2_000, 2_500, False)
+    assert sample.note == " (estimated from 2,000 of 2,500 texts)"
+    assert draw_sample(texts[:2_000], seed=0).texts == texts[:2_000]
+
+
+def test_disk_must_hold_two_checkpoints_and_the_model() -> None:
+    need = DiskNeed(weights=100 * MEGABYTE, optimizer=200 * MEGABYTE, checkpoints=5, kept_at_most=2)
+    assert (need.least, need.most) == (700 * MEGABYTE, 1_000 * MEGABYTE)
+    lines, found = check_disk(need, 699 * MEGABYTE, folder=Path("runs/a"))
+    assert lines == [
+        "disk: a checkpoint 300 MB = weights 100 MB + optimizer 200 MB; 5 written, at most 3 on disk at once, "
+        "with the finished model 1.0 GB; 699 MB free"
+    ]
+    assert [str(problem) for problem in found] == [
+        "output_dir runs/a: 699 MB free: 700 MB needed for 2 checkpoints and the finished model; "
+        "free some, choose another output_dir, or save_strategy: no"
+    ]
+    lines, found = check_disk(need, 700 * MEGABYTE, folder=Path("runs/a"))
+    assert (lines[1:], found) == (["warning: 3 checkpoints do not fit at once: lower save_total_limit"], [])
+    assert check_disk(need, 1_000 * MEGABYTE, folder=Path("runs/a")) == ([need.line(10**9)], [])
+
+
+def test_memory_must_hold_a_step_of_every_process() -> None:
+    megabytes = {"program": 500, "weights": 100, "gradients": 100, "optimizer": 200, "training": 500, "evaluation": 300}
+    sizes = {name: count * MEGABYTE for name, count in megabytes.items()}
+    need = MemoryNeed(**sizes, processes=1)
+    assert need.step(CPU) == (200 + 100 + 1.25 * 400) * MEGABYTE
+    # two processes: buckets of the gradients' size, and all of it twice
+    assert MemoryNeed(**sizes, processes=2).on(CPU) == 2 * (500 + 200 + 100 + 100 + 1.25 * 400) * MEGABYTE
+    assert need.step(torch.device("cuda")) == 700 * MEGABYTE
+    _, found = check_memory(need, 1_299 * MEGABYTE, device=CPU, shape="4 x 64 tokens")
+    assert [str(problem) for problem in found] == [
+        "per_device_train_batch_size: 4 x 64 tokens: does not fit in memory: 1.3 GB needed, 1.3 GB there; lower "
+        "per_device_train_batch_size and raise gradient_accumulation_steps, or set gradient_checkpointing: true"
+    ]
+    lines, found = check_memory(need, 1_400 * MEGABYTE, device=CPU, shape="4 x 64 tokens")
+    assert found == []
+    assert lines[-1] == "warning: memory is tight: 1.3 GB needed, 1.4 GB there; the estimate is good to about 30 %"
+    lines, found = check_memory(need, 2_000 * MEGABYTE, device=CPU, shape="4 x 64 tokens")
+    assert (found, lines[-1]) == ([], "memory of cpu: 1.3 GB needed, 2.0 GB there")
+
+
+@pytest.mark.parametrize(("count", "shown"), [(950, "0.9 kB"), (12_345_678, "12 MB"), (1_260_000_000, "1.3 GB")])
+def test_bytes_are_shown_in_a_unit_people_read(count: int, shown: str) -> None:
+    assert show_bytes(count) == shown
