@@ -119,7 +119,7 @@ class ModelSettings:
     )
     model_size: str = setting(
         "small",
-        "Shape of a model trained from scratch: tiny ~1M, small ~30M, base ~125M parameters.",
+        "Shape of a model trained from scratch: tiny ~3M, small ~34M, base ~98M parameters at the default vocab_size.",
         choices=("tiny", "small", "base"),
         recipes=(PRETRAIN,),
     )
@@ -172,7 +172,8 @@ class TrainingSettings:
         change="free",
     )
     bf16: bool | None = setting(
-        None, "Mixed precision in bfloat16; without it what accelerate was launched with, else full float32."
+        None,
+        "Mixed precision in bfloat16; without it as accelerate was launched, else on if the hardware computes in it.",
     )
     fp16: bool | None = setting(None, "Mixed precision in float16, for GPUs without bfloat16.")
     save_strategy: str = setting(

@@ -7,7 +7,7 @@ maps `hidden_size` to `n_embd`). Parameter counts are for llama with 16,384 toke
 from collections.abc import Mapping
 
 SIZES: Mapping[str, Mapping[str, int]] = {
-    # 3.1M parameters, 2.1M of them embeddings: for tests and first tries on a laptop.
+    # 2.9M parameters, 2.1M of them embeddings: for tests and first tries on a laptop.
     "tiny": {
         "hidden_size": 128,
         "intermediate_size": 352,

@@ -21,6 +21,7 @@ from hfpipe.records.opening import open_run
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
 )
+from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.checkpoints import checkpoint_folder, find_checkpoint_to_resume
 from hfpipe.training.precision import Precision
@@ -72,6 +73,8 @@ def open_session(config: RunConfig) -> Session:
     """
     started = time.monotonic()
     args, precision = build_arguments(config)
+    if args.device.type == "cpu":
+        keep_freed_memory()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     set_seed(config.training.seed)
