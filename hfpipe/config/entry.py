@@ -54,7 +54,7 @@ def _run_to_code(run: Callable[[RunConfig], None], recipe: str, words: Sequence[
     except Stopped as stopped:
         return stopped.exit_code, str(stopped)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT, "interrupted before anything was saved"
+        return 128 + signal.SIGINT, "interrupted; the same command goes on from the newest checkpoint, if there is one"
     return 0, ""
 
 
@@ -68,8 +68,18 @@ def _leave_code(path: Path, code: int) -> bool:
     return True
 
 
+class _AboveBars(logging.Handler):
+    """Writes to stderr without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as a line above the bars."""
+        from tqdm import tqdm  # a tenth of a second that an answer to a mistake need not wait for
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def _set_up_logging(rank: int) -> None:
     """Log to stderr: facts from the first process, errors from all."""
     text = "%(message)s" if rank == 0 else f"process {rank}: %(message)s"
-    logging.basicConfig(format=text, level=logging.WARNING if rank == 0 else logging.ERROR, stream=sys.stderr)
+    logging.basicConfig(format=text, level=logging.WARNING if rank == 0 else logging.ERROR, handlers=[_AboveBars()])
     logging.getLogger("hfpipe").setLevel(logging.INFO if rank == 0 else logging.ERROR)

@@ -158,13 +158,19 @@ def _name_problems(place: str, header: list[str]) -> Iterator[Problem]:
 
 
 def _better_delimiter(file: SourceFile, delimiter: str) -> str | None:
-    """Return the one other delimiter that splits the first rows into equally many fields, if there is one."""
+    """Return the other delimiter that splits the header into plain names, or the first rows into equally many fields.
+
+    The header alone is enough: rows below it may be broken, and that is told once the delimiter is right.
+    """
     unheard = Findings()
     try:
         lines = list(islice(read_lines(file, unheard), _SAMPLED_LINES))
     except UnicodeDecodeError:
         return None
     for candidate in (sign for sign in _DELIMITERS if sign != delimiter):
+        names = next(csv.reader(lines[:1], delimiter=candidate), [])
+        if len(names) > 1 and all(name.strip().isidentifier() for name in names):
+            return candidate
         widths = [len(row) for row in csv.reader(lines, delimiter=candidate) if row]
         if len(lines) == _SAMPLED_LINES:
             widths.pop()  # the last row may go on beyond the sample

@@ -6,7 +6,8 @@ The decision worth knowing: classifiers run in float32 whatever they were saved 
 probabilities do not depend on the rows beside it to more than 1e-5.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
+from transformers.utils import logging
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.models.limits import find_length_limit
@@ -192,11 +194,24 @@ def _label_names(config: PreTrainedConfig) -> tuple[str, ...]:
     return tuple(labels[label_id] for label_id in range(len(labels)))
 
 
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar for weights that load in a moment."""
+    was_drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_drawn:
+            logging.enable_progress_bar()
+
+
 def _load_model(family: Any, folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
     try:
-        model, info = family.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with _without_bar():
+            model, info = family.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         rule = f"cannot be loaded ({_first_line(error)})"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy="get or train it again")) from error

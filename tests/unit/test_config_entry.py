@@ -60,7 +60,7 @@ def interrupt(config: RunConfig) -> None:
         (fail_on_data, [], 2, "the data has 1 problem:\n  - train.csv:17: no label; add one\n"),
         (succeed, ["--seed", "x"], 2, "the configuration has 1 problem:\n  - --seed x: must be a whole number\n"),
         (stop, [], 143, "stopped by signal 15 at step 12; the same command goes on from here\n"),
-        (interrupt, [], 130, "interrupted before anything was saved\n"),
+        (interrupt, [], 130, "interrupted; the same command goes on from the newest checkpoint, if there is one\n"),
     ],
 )
 def test_outcomes_become_exit_codes_and_messages(

@@ -149,6 +149,13 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
             "set field_delimiter: ';'"
         ],
     ),
+    "semicolons over broken rows": (
+        b'text;label\n"a;1\nb, c;2\n',
+        [
+            "a.csv:1: one column, 'text;label', where ',' delimits: the file is delimited by ';'; "
+            "set field_delimiter: ';'"
+        ],
+    ),
     "tabs": (
         b"text\tlabel\na\t1\n",
         [
