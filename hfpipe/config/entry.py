@@ -68,18 +68,8 @@ def _leave_code(path: Path, code: int) -> bool:
     return True
 
 
-class _AboveBars(logging.Handler):
-    """Writes to stderr without tearing a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as a line above the bars."""
-        from tqdm import tqdm  # a tenth of a second that an answer to a mistake need not wait for
-
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
 def _set_up_logging(rank: int) -> None:
     """Log to stderr: facts from the first process, errors from all."""
     text = "%(message)s" if rank == 0 else f"process {rank}: %(message)s"
-    logging.basicConfig(format=text, level=logging.WARNING if rank == 0 else logging.ERROR, handlers=[_AboveBars()])
+    logging.basicConfig(format=text, level=logging.WARNING if rank == 0 else logging.ERROR, stream=sys.stderr)
     logging.getLogger("hfpipe").setLevel(logging.INFO if rank == 0 else logging.ERROR)

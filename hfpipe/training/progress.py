@@ -4,6 +4,7 @@ Replaces Trainer's bar, which prints raw dictionaries. Without a terminal the ba
 minute, so that a log file stays readable.
 """
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,24 @@ SHOWN = ("loss", "grad_norm", "learning_rate", "accuracy", "f1_macro", "perplexi
 
 SECONDS_BETWEEN_DRAWS = 0.2
 SECONDS_BETWEEN_DRAWS_IN_A_FILE = 30.0
+
+
+class AboveBars(logging.Handler):
+    """Writes to stderr without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as a line above the bars."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def log_above_bars() -> None:
+    """Replace the root logger's plain handlers of stderr, which an entry point has set up, by ones that spare bars."""
+    root = logging.getLogger()
+    for plain in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+        handler = AboveBars(plain.level)
+        handler.setFormatter(plain.formatter)
+        root.removeHandler(plain)
+        root.addHandler(handler)
 
 
 class ProgressBars(TrainerCallback):

@@ -25,6 +25,7 @@ from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.checkpoints import checkpoint_folder, find_checkpoint_to_resume
 from hfpipe.training.precision import Precision
+from hfpipe.training.progress import log_above_bars
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def open_session(config: RunConfig) -> Session:
     """
     started = time.monotonic()
     args, precision = build_arguments(config)
+    log_above_bars()
     if args.device.type == "cpu":
         keep_freed_memory()
     transformers.logging.set_verbosity_error()

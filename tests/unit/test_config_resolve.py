@@ -99,8 +99,8 @@ def test_only_what_was_given_or_follows_is_passed() -> None:
         "per_device_eval_batch_size": 32,
         "eval_strategy": "epoch",
         "logging_steps": 10,
-        "metric_for_best_model": "f1_macro",
-        "greater_is_better": True,
+        "metric_for_best_model": "loss",
+        "greater_is_better": False,
     }
 
 
