@@ -30,13 +30,11 @@ from hfpipe.config import (
     find_recipe_module,
     load_config,
 )
+from hfpipe.config.entry import EXIT_CODE_FILE
 from hfpipe.config.sections import FINETUNE
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.records.environment import usable_cores
 from hfpipe.records.opening import open_run
-
-# Names the file that the first process of each machine writes its exit code to before it leaves with 0.
-EXIT_CODE_FILE = "HFPIPE_EXIT_CODE_FILE"
 
 # A terminal that is closed ends the run as `kill` does: saved at the end of the step.
 FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}

@@ -42,7 +42,8 @@ def run(config: RunConfig) -> None:
     describe_model(session, loaded.model, new_parameters=loaded.new_parameters)
 
     objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
-    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=classification_task(objective))
+    task = classification_task(objective, config, parts.label_names)
+    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=task)
     metrics = train(session, trainer)
 
     metrics |= score(trainer, rows.validation, prefix="eval")

@@ -1,7 +1,7 @@
 """Runs of hfpipe: whole recipes, loaded by their path, and their parts put together where a run must be watched."""
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,11 @@ class Assembled:
     session: Session
     trainer: PlannedTrainer
     rows: RowsByPart[Any]
-    name_row: Callable[[int], str]
 
     def train(self) -> dict[str, float]:
         """Train as the recipe does."""
         with silence():
-            return train(self.session, self.trainer, name_row=self.name_row)
+            return train(self.session, self.trainer)
 
     def validation_loss(self) -> float:
         """Return the loss of the validation rows under the present weights."""
@@ -101,8 +100,9 @@ def _assemble_classifier(session: Session) -> Assembled:
     loaded = load_classifier(config.model, parts.label_names, tokenizer)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
     objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
-    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=classification_task(objective))
-    return Assembled(session, trainer, rows, parts.train.places.place)
+    task = classification_task(objective, config, parts.label_names)
+    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=task)
+    return Assembled(session, trainer, rows)
 
 
 def _assemble_causal_lm(session: Session) -> Assembled:
@@ -114,7 +114,7 @@ def _assemble_causal_lm(session: Session) -> Assembled:
     rows = tokenize_document_parts(session, parts, tokenizer)
     task = causal_lm_task(build_causal_lm_objective(config))
     trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
-    return Assembled(session, trainer, rows, rows.name_train_row)
+    return Assembled(session, trainer, rows)
 
 
 def _to_argv(settings: Mapping[str, Any]) -> list[str]:

@@ -86,6 +86,9 @@ class RecordingRows:
     def lengths(self) -> np.ndarray:
         return self.rows.lengths
 
+    def name(self, row_id: int) -> str:
+        return self.rows.name(row_id)
+
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
         self.seen.extend(row for row in row_ids if row != FILLER)
         return self.rows.__getitems__(row_ids)

@@ -172,6 +172,3 @@ REFUSED: Mapping[str, Refused] = {
     **_refuse("fsdp fsdp_config deepspeed parallelism_config accelerator_config", "the launcher decides it", _LAUNCHER),
     **_refuse("local_rank", "the launcher tells each process its rank"),
 }
-
-# Schedules under which a run that goes on longer has the same past: their rate before the end does not depend on it.
-EXTENDABLE_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")

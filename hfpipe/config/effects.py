@@ -5,8 +5,11 @@ A setting that a stronger source switched off (the command line over the file) w
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from hfpipe.config.optimizers import OPTIMIZER_SETTINGS, reads_setting, warms_up_by_itself
+from hfpipe.config.schedules import WITHOUT_WARMUP
 from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
 
@@ -51,7 +54,27 @@ def _is_limited_by_steps(settled: Settled) -> bool:
     return settled.get("max_steps") not in (None, -1)
 
 
+def _is_not_read(key: str, settled: Settled) -> bool:
+    return not reads_setting(settled, key)
+
+
+def _has_idle_warmup(settled: Settled) -> bool:
+    is_idle = settled.get("lr_scheduler_type") in WITHOUT_WARMUP and not warms_up_by_itself(settled)
+    return is_idle and settled.get("warmup_steps") != 0
+
+
 _IDLE: tuple[Idle, ...] = (
+    *(
+        Idle((key,), by=("optim",), when=partial(_is_not_read, key), rule="with this optim, which does not read it")
+        for key in OPTIMIZER_SETTINGS
+    ),
+    Idle(
+        ("warmup_steps",),
+        by=("lr_scheduler_type", "optim"),
+        when=_has_idle_warmup,
+        rule="under an lr_scheduler_type without warm-up",
+        remedy="write lr_scheduler_type: constant_with_warmup, or remove it",
+    ),
     Idle(
         ("validation_fraction",),
         by=("validation_file",),

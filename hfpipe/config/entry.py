@@ -21,7 +21,7 @@ from hfpipe.errors import HfpipeError, Stopped
 USER_MISTAKE = 2
 # Set by `hfpipe run --accelerate`: accelerate's launcher turns every other exit code into 1 and a traceback, so a
 # process writes its code into this file and leaves with 0.
-_EXIT_CODE_FILE = "HFPIPE_EXIT_CODE_FILE"
+EXIT_CODE_FILE = "HFPIPE_EXIT_CODE_FILE"
 _HELP = ("-h", "--help")
 
 
@@ -36,7 +36,7 @@ def run_recipe(run: Callable[[RunConfig], None], recipe: str, argv: Sequence[str
     code, message = _run_to_code(run, recipe, words)
     if code == 0:
         raise SystemExit(0)
-    exit_code_file = os.environ.get(_EXIT_CODE_FILE)
+    exit_code_file = os.environ.get(EXIT_CODE_FILE)
     if exit_code_file is not None:
         if _leave_code(Path(exit_code_file), code):
             print(message, file=sys.stderr, flush=True)

@@ -34,10 +34,15 @@ def find_package(name: str) -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
-def _read_source(relative: str) -> str:
-    folder = find_package("transformers")
+def read_source(package: str, relative: str) -> str:
+    """Return the text of a file of an installed package.
+
+    Raises:
+        ConfigError: If the package is not installed.
+    """
+    folder = find_package(package)
     if folder is None:
-        raise ConfigError(Problem("transformers", "", "is not installed", "install hfpipe with its dependencies"))
+        raise ConfigError(Problem(package, "", "is not installed", "install hfpipe with its dependencies"))
     return (folder / relative).read_text(encoding="utf-8")
 
 
@@ -48,8 +53,10 @@ def read_installed_fields() -> Mapping[str, InstalledField]:
     Raises:
         ConfigError: If transformers is not installed, or has no such class where every tested version has it.
     """
-    tree = ast.parse(_read_source("training_args.py"))
-    enumerations = _read_enumerations(tree) | _read_enumerations(ast.parse(_read_source("trainer_utils.py")))
+    tree = ast.parse(read_source("transformers", "training_args.py"))
+    enumerations = _read_enumerations(tree) | _read_enumerations(
+        ast.parse(read_source("transformers", "trainer_utils.py"))
+    )
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
             return {field.name: field for field in _read_fields(node, enumerations)}
@@ -62,7 +69,9 @@ def read_installed_fields() -> Mapping[str, InstalledField]:
 def read_reporters() -> tuple[str, ...]:
     """Return the names `report_to` takes in the installed version."""
     table = re.search(
-        r"^INTEGRATION_TO_CALLBACK = \{(.*?)^\}", _read_source("integrations/integration_utils.py"), re.M | re.S
+        r"^INTEGRATION_TO_CALLBACK = \{(.*?)^\}",
+        read_source("transformers", "integrations/integration_utils.py"),
+        re.M | re.S,
     )
     names = re.findall(r'"(\w+)":', table.group(1)) if table else []
     return (*names, "all", "none")

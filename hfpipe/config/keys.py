@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from hfpipe.config.arguments import ACCEPTED, EXTENDABLE_SCHEDULES, PASSED, REFUSED, Passed
+from hfpipe.config.arguments import ACCEPTED, PASSED, REFUSED, Passed
 from hfpipe.config.installed import InstalledField, read_installed_fields, read_reporters
 from hfpipe.config.retired import CHECKPOINTING, EXPLAINED, SUCCESSORS
 from hfpipe.config.sections import FINETUNE, PRETRAIN, SECTIONS, Change, Setting
@@ -68,15 +68,9 @@ def suggest_key(name: str) -> str | None:
     return read_retired().get(matches[0], matches[0]) if matches else None
 
 
-def change_of(key: str, scheduler: str | None = None) -> Change:
-    """Return what a change of `key` means to a run that is resumed; unknown keys are part of its identity.
-
-    With `scheduler`, the length of a run is extendable only under the schedules whose past does not depend on it.
-    """
-    change: Change = read_keys()[key].change if key in read_keys() else "identity"
-    if change == "extendable" and scheduler is not None and scheduler not in EXTENDABLE_SCHEDULES:
-        return "identity"
-    return change
+def change_of(key: str) -> Change:
+    """Return what a change of `key` means to a run that is resumed; unknown keys are part of its identity."""
+    return read_keys()[key].change if key in read_keys() else "identity"
 
 
 def _section_keys(section: str, settings: type) -> list[Key]:

@@ -6,6 +6,8 @@ decides the other. Nothing the user wrote is changed; `rules` refuses what does 
 
 from collections.abc import Mapping
 
+from hfpipe.config.optimizers import ADAM_SETTINGS, reads_setting
+from hfpipe.config.schedules import METRIC_SCHEDULES
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.config.settled import Settled
 
@@ -30,7 +32,8 @@ LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 
 def plan_values(settled: Settled) -> Settled:
     """Return the values with those added that follow from the given ones."""
-    return _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
+    settled = _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
+    return _drop_adam_defaults(_plan_mode(settled))
 
 
 def _plan_strategies(settled: Settled) -> Settled:
@@ -65,3 +68,24 @@ def _plan_metric(settled: Settled) -> Settled:
         return settled
     # Trainer takes every metric that does not end in 'loss' for one that should rise.
     return settled.plan("greater_is_better", metric not in LOWER_IS_BETTER, cause="metric_for_best_model")
+
+
+def _plan_mode(settled: Settled) -> Settled:
+    """A schedule that watches the metric lowers the rate when the metric stops falling, unless told otherwise."""
+    given = settled.get("lr_scheduler_kwargs") or {}
+    follows = settled.get("lr_scheduler_type") in METRIC_SCHEDULES and settled.get("greater_is_better")
+    if not follows or not isinstance(given, Mapping) or "mode" in given:
+        return settled
+    cause = "lr_scheduler_kwargs" if given else "metric_for_best_model"
+    return settled.plan("lr_scheduler_kwargs", {**given, "mode": "max"}, cause=cause)
+
+
+def _drop_adam_defaults(settled: Settled) -> Settled:
+    """Leave out what a recipe says about Adam where the optimizer is another."""
+    idle = [
+        key
+        for key in ADAM_SETTINGS
+        if key in settled.values and not settled.is_given(key) and not reads_setting(settled, key)
+    ]
+    values = {key: value for key, value in settled.values.items() if key not in idle}
+    return Settled(settled.recipe, values, {key: settled.origins[key] for key in values})

@@ -34,6 +34,8 @@ RECIPES: Mapping[str, Recipe] = {
                 "per_device_train_batch_size": 8,
                 "eval_strategy": "epoch",
                 "logging_steps": 10,
+                # Trainer's own default searches the graph for them at every step.
+                "ddp_find_unused_parameters": False,
                 "metric_for_best_model": "loss",
             },
         ),
@@ -49,6 +51,8 @@ RECIPES: Mapping[str, Recipe] = {
                 "per_device_eval_batch_size": 32,
                 "eval_strategy": "epoch",
                 "logging_steps": 10,
+                # Trainer's own default searches the graph for them at every step.
+                "ddp_find_unused_parameters": False,
                 # Scores tie on small data, and the earliest of equals would win; the loss goes on telling them apart.
                 "metric_for_best_model": "loss",
             },

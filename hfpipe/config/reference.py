@@ -38,12 +38,13 @@ file's. All of these are the same run:
 - No anchors, aliases or tags in the file.
 
 *A change* says what a setting means to a run that is resumed: *identity* cannot change, *extendable* can grow
-(`num_train_epochs` and `max_steps` under the schedules constant, constant_with_warmup and warmup_stable_decay), *free*
-can be anything.
+(`num_train_epochs` and `max_steps` under the schedules constant and constant_with_warmup, and under warmup_stable_decay
+while the run is not done), *free* can be anything.
 
 Some values follow from others unless given: `save_strategy` and `save_steps` follow `eval_strategy` and `eval_steps`,
 and the other way round; `load_best_model_at_end` is false where nothing is evaluated or saved; the direction of
-`metric_for_best_model` is known. `hfpipe check FILE` prints every value and who decided it.
+`metric_for_best_model` is known, and a schedule that watches it follows. `hfpipe check FILE` prints every value and who
+decided it.
 """
 
 

@@ -126,7 +126,7 @@ def _read_value(given: Given, recipe: str, reading: _Reading) -> object:
         return None
     if key is None:
         raise ConfigError(_refuse(given))
-    if given.raw is None:
+    if given.raw is None or _means_newest(given, reading):
         return None
     if recipe not in key.recipes:
         raise ConfigError(given.problem(f"is a setting of {', '.join(key.recipes)}, not of {recipe}", _twin(given.key)))
@@ -134,6 +134,22 @@ def _read_value(given: Given, recipe: str, reading: _Reading) -> object:
         return _typed(parse_value(_expand(given.raw, key.value_type), key.value_type, key.bounds), key)
     except Unfit as unfit:
         raise ConfigError(given.problem(unfit.rule, unfit.remedy)) from unfit
+
+
+def _means_newest(given: Given, reading: _Reading) -> bool:
+    """Whether this is Trainer's `resume_from_checkpoint: true`, which is what a run does in any case.
+
+    Raises:
+        ConfigError: If it is `false`, which in Trainer means to begin anew.
+    """
+    word = show(given.raw).lower() if given.key == "resume_from_checkpoint" else ""
+    if word == "false":
+        raise ConfigError(
+            given.problem("a run goes on from its newest checkpoint", "remove it, or begin anew with fresh_start: true")
+        )
+    if word == "true":
+        reading.notes.append(f"{given.origin.place}: {given.key}: true has no effect: a run is resumed in any case")
+    return word == "true"
 
 
 def _twin(key: str) -> str:

@@ -53,7 +53,7 @@ EXPLAINED: Mapping[str, str] = {
     "logging_dir": "is gone from transformers; set TENSORBOARD_LOGGING_DIR in the environment",
     "group_by_length": "is gone from transformers; rows are drawn in an order that the seed decides, leave it out",
     "save_safetensors": "is gone from transformers; weights are always saved as safetensors, leave it out",
-    "include_tokens_per_second": "is gone from transformers; rates are always in history.jsonl, leave it out",
+    "include_tokens_per_second": "is gone from transformers; metrics.json has the samples per second, leave it out",
     "include_inputs_for_metrics": "is gone from transformers; leave it out",
     "half_precision_backend": "is gone from transformers; write bf16 or fp16 alone",
     "fp16_opt_level": "belonged to apex; write bf16 or fp16 alone",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from hfpipe.config.effects import find_idle_settings
 from hfpipe.config.installed import find_package
+from hfpipe.config.optimizers import check_optimizer
 from hfpipe.config.plan import LOWER_IS_BETTER, METRICS
+from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
 from hfpipe.config.sections import FINETUNE
 from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
@@ -27,6 +29,8 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_precision(settled),
         *_check_class_weights(settled),
         *_check_reporters(settled),
+        *check_optimizer(settled),
+        *check_schedule(settled),
         *find_idle_settings(settled),
     ]
 
@@ -92,12 +96,11 @@ def _check_best_model(settled: Settled) -> Iterator[Problem]:
 
 def _check_save_steps(settled: Settled) -> Iterator[Problem]:
     every, saved = settled.get("eval_steps"), settled.get("save_steps")
-    if isinstance(every, int) and isinstance(saved, int) and saved % every:
-        nearest = max(1, round(saved / every)) * every
+    if isinstance(every, int) and isinstance(saved, int) and every % saved:
         yield settled.problem(
-            "save_steps" if settled.is_given("save_steps") else "eval_steps",
-            f"save_steps ({saved:,}) must be a multiple of eval_steps ({every:,}), so that the best model is saved",
-            f"write save_steps: {nearest}, or load_best_model_at_end: false",
+            "eval_steps" if settled.is_given("eval_steps") else "save_steps",
+            f"eval_steps ({every:,}) must be a multiple of save_steps ({saved:,}), so that every scored model is saved",
+            f"write save_steps: {every}, or load_best_model_at_end: false",
         )
 
 
@@ -112,11 +115,26 @@ def _check_metric(settled: Settled) -> Iterator[Problem]:
 
 def _check_evaluation(settled: Settled) -> Iterator[Problem]:
     if settled.get("eval_strategy") != "no":
+        yield from _check_delay(settled)
         return
     if settled.has("early_stopping_patience"):
         yield settled.problem("early_stopping_patience", "needs evaluations", "write eval_strategy: steps or epoch")
-    if settled.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy"):
+    if settled.get("lr_scheduler_type") in METRIC_SCHEDULES:
         yield settled.problem("lr_scheduler_type", "needs evaluations", "write eval_strategy: steps or epoch")
+
+
+def _check_delay(settled: Settled) -> Iterator[Problem]:
+    """A delay that ends with the run leaves the evaluation at its end; one that ends later leaves none."""
+    steps, epochs = settled.get("max_steps"), settled.get("num_train_epochs")
+    by_steps, is_limited = settled.get("eval_strategy") == "steps", steps not in (None, -1)
+    if by_steps != is_limited:
+        # How many steps an epoch has is known when the data are.
+        return
+    key, length = ("max_steps", steps) if by_steps else ("num_train_epochs", epochs)
+    delay = settled.get("eval_delay")
+    if isinstance(delay, int | float) and isinstance(length, int | float) and delay > length:
+        rule = f"is beyond {key} ({length:,}), so that nothing would be evaluated"
+        yield settled.problem("eval_delay", rule, "lower it, or write eval_strategy: no")
 
 
 def _check_precision(settled: Settled) -> Iterator[Problem]:

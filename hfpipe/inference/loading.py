@@ -29,7 +29,8 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.models.limits import find_length_limit
+from hfpipe.models.limits import find_length_limit, find_vocabulary_size
+from hfpipe.models.tokenizers import is_blank
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, read_json
 from hfpipe.records.sessions import saved_settings
 
@@ -230,10 +231,9 @@ def _load_tokenizer(folder: Path, config: PreTrainedConfig) -> PreTrainedTokeniz
     except (OSError, ValueError) as error:
         rule = f"its tokenizer cannot be loaded ({_first_line(error)})"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy)) from error
-    # Without its files transformers makes a tokenizer of special tokens only, which takes every text for unknown.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
+    if is_blank(tokenizer):
         raise CheckpointError(Problem(str(folder), rule="holds no tokenizer", remedy=remedy))
-    rows = config.to_dict().get("vocab_size")
+    rows = find_vocabulary_size(config)
     if rows is not None and len(tokenizer) > rows:
         rule = f"its tokenizer has {len(tokenizer):,} tokens, more than the {rows:,} the model knows"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy))

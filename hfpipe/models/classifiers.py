@@ -7,9 +7,9 @@ text. With a padding token that occurs nowhere else, that rule and the attention
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -20,7 +20,9 @@ from transformers import (
 )
 
 from hfpipe.config import ModelSettings
-from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options, read_config
+from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.limits import check_vocabulary
+from hfpipe.models.sources import building_options, explained_loading, find_checkpoint, loading_options, read_config
 from hfpipe.models.tokenizers import PADDING
 
 logger = logging.getLogger(__name__)
@@ -42,22 +44,23 @@ def load_classifier(
     A padding token may be added to `tokenizer`.
 
     Raises:
-        ConfigError: If the checkpoint cannot be found or an override names no field of its config.
+        ConfigError: If the checkpoint cannot be found or read, an override does not fit its config or its weights, or
+            the tokenizer has more tokens than it.
     """
     assert settings.model_name_or_path is not None, "the configuration requires it for classifiers"
     checkpoint = find_checkpoint(settings.model_name_or_path)
     config = read_classifier_config(settings, label_names)
+    check_vocabulary(config, tokenizer)
     with explained_loading("model_name_or_path", checkpoint):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             checkpoint,
             config=config,
-            dtype=getattr(torch, settings.dtype),
-            attn_implementation=settings.attn_implementation,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **loading_options(settings, checkpoint),
+            **building_options(settings) | loading_options(settings, checkpoint),
         )
+    _check_shapes(model, info["mismatched_keys"], checkpoint)
     give_padding_token(model, tokenizer)
     new = {*info["missing_keys"], *(mismatch[0] for mismatch in info["mismatched_keys"])}
     return LoadedModel(model, tuple(name for name, _ in model.named_parameters() if name in new))
@@ -88,15 +91,21 @@ def outline_classifier(
         ConfigError: As `load_classifier`, but for what only the weights tell.
     """
     config = read_classifier_config(settings, label_names)
+    check_vocabulary(config, tokenizer)
     with explained_loading("model_name_or_path", str(settings.model_name_or_path)):
-        model = AutoModelForSequenceClassification.from_config(
-            config,
-            dtype=getattr(torch, settings.dtype),
-            attn_implementation=settings.attn_implementation,
-            trust_remote_code=settings.trust_remote_code,
-        )
+        model = AutoModelForSequenceClassification.from_config(config, **building_options(settings))
     give_padding_token(model, tokenizer)
     return model
+
+
+def _check_shapes(model: PreTrainedModel, mismatched: Iterable[tuple[str, Any, Any]], checkpoint: str) -> None:
+    """Raise a ConfigError where more than the rows of the head, one a label, have another shape in the checkpoint."""
+    inner = f"{model.base_model_prefix}."
+    for name, saved, wanted in sorted(mismatched):
+        is_head = not name.startswith(inner) and wanted[:1] == (model.config.num_labels,) and saved[1:] == wanted[1:]
+        if not is_head:
+            rule = f"{name} has shape {tuple(saved)} there and {tuple(wanted)} in this config"
+            raise ConfigError(Problem("model_name_or_path", checkpoint, rule, "see config_overrides"))
 
 
 def give_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -104,7 +113,10 @@ def give_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
 
     The embedding grows by a row where the vocabulary has no room left.
     """
-    others = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id, tokenizer.cls_token_id}
+    others = {
+        *(tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id),
+        *(tokenizer.cls_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id),
+    }
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": PADDING})
         if len(tokenizer) > cast("torch.nn.Embedding", model.get_input_embeddings()).num_embeddings:

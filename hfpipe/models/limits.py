@@ -1,8 +1,8 @@
-"""How long a text a model and its tokenizer take."""
+"""How long a text a model and its tokenizer take, and whether the model has a row for every token."""
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from hfpipe.errors import CheckpointError, Problem
+from hfpipe.errors import CheckpointError, ConfigError, Problem
 
 UNLIMITED = 1_000_000
 """From here on a tokenizer's `model_max_length` is transformers' stand-in for 'unknown' (1e30), not a limit."""
@@ -36,3 +36,18 @@ def find_length_limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBa
     rule = "neither the model nor the tokenizer says how long a text may be"
     remedy = "write model_max_length into tokenizer_config.json"
     raise CheckpointError(Problem(str(tokenizer.name_or_path), rule=rule, remedy=remedy))
+
+
+def find_vocabulary_size(config: PreTrainedConfig) -> int | None:
+    """Return how many tokens the model has rows for, None where its config does not say."""
+    text_config = config.get_text_config()
+    return text_config.to_dict().get(text_config.attribute_map.get("vocab_size", "vocab_size"))
+
+
+def check_vocabulary(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise a ConfigError where the tokenizer has more tokens than the model has rows for."""
+    size = find_vocabulary_size(config)
+    if size is not None and len(tokenizer) > size:
+        rule = f"more than the model's vocabulary of {size:,}"
+        remedy = "use the tokenizer of the checkpoint"
+        raise ConfigError(Problem("tokenizer_name", f"{len(tokenizer):,} tokens", rule, remedy))

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from hfpipe.errors import ConfigError, Problem
@@ -24,7 +25,7 @@ def apply_overrides(config: PreTrainedConfig, overrides: Mapping[str, object] | 
             continue
         try:
             setattr(config, name, value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, StrictDataclassError) as error:
             problems.append(Problem("config_overrides", f"{name}={value}", str(error).splitlines()[-1].strip()))
     if problems:
         raise ConfigError(problems)

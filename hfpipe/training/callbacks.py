@@ -113,7 +113,6 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, trainer: "PlannedTrainer") -> None:
         self.trainer = trainer
         self.received = 0
-        self.stopped_by = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -133,7 +132,7 @@ class StopOnSignal(TrainerCallback):
         own = torch.tensor([self.received], device=args.device)
         received = int(self.trainer.accelerator.gather(own).max())
         if received and not control.should_training_stop:
-            self.stopped_by = received
+            self.trainer.stopped_by = received
             if state.global_step % self.trainer.plan.steps_per_epoch:
                 self._stop(state, control)
 
@@ -141,7 +140,7 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Stop after what the end of an epoch brings; nothing of that is due where the epoch was left half-way."""
-        if not self.stopped_by:
+        if not self.trainer.stopped_by:
             return
         if state.global_step % self.trainer.plan.steps_per_epoch:
             control.should_save = control.should_evaluate = control.should_log = False
@@ -149,7 +148,7 @@ class StopOnSignal(TrainerCallback):
             self._stop(state, control)
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:
-        logger.warning("signal %d: saving step %s, then stopping", self.stopped_by, f"{state.global_step:,}")
+        logger.warning("signal %d: saving step %s, then stopping", self.trainer.stopped_by, f"{state.global_step:,}")
         control.should_save = True
         control.should_training_stop = True
 

@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ExportableState
 
 from hfpipe.errors import CheckpointError, Problem
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "trainer_state.json"
-LOSSES_FILE = "unlogged_losses.json"
-WEIGHTS_FILE = "model.safetensors"
+PROGRESS_FILE = "progress.json"
 
 
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:
@@ -76,7 +76,7 @@ def write_checkpoint(trainer: "PlannedTrainer") -> None:
     trainer._save_optimizer_and_scheduler(str(staging))
     trainer._save_scaler(str(staging))
     trainer._save_rng_state(str(staging))
-    _save_losses(trainer, staging)
+    _save_progress(trainer, staging)
     if trainer.args.should_save:
         _save_state(trainer, staging)
     trainer.accelerator.wait_for_everyone()
@@ -95,18 +95,57 @@ def save_weights(trainer: "PlannedTrainer", folder: Path, state_dict: dict[str, 
     trainer.tokenizer.save_pretrained(folder)
 
 
+def read_model(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return a model like `network` with the weights in `folder`; no random numbers are drawn.
+
+    Names of parameters in a file can differ from those in the model, and experts be stored one by one:
+    only `from_pretrained` knows how they go together.
+
+    Raises:
+        CheckpointError: If the folder cannot be read, or lacks or has parameters that `network` does not.
+    """
+    remedy = "put its files back as they were saved"
+    try:
+        with torch.random.fork_rng(devices=[]):  # weights are read on the CPU
+            loaded, info = cast("Any", type(network)).from_pretrained(
+                folder,
+                dtype=network.dtype,
+                attn_implementation=network.config._attn_implementation,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        rule = f"its weights cannot be loaded ({reason})"
+        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy)) from error
+    strange = sorted({*info["missing_keys"], *info["unexpected_keys"]})
+    if strange:
+        rule = f"its weights are not those of the model: {strange[0]} is in only one of them"
+        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy))
+    return cast("PreTrainedModel", loaded)
+
+
+def load_weights(network: PreTrainedModel, folder: Path) -> None:
+    """Put the weights in `folder` into `network`, all of them.
+
+    Raises:
+        CheckpointError: As `read_model`.
+    """
+    network.load_state_dict(read_model(network, folder).state_dict())
+
+
 def load_best_weights(trainer: "PlannedTrainer") -> None:
     """Put the weights of the best step back into the model, wherever the run directory lies now."""
     step = trainer.state.best_global_step
     if step is None or step == trainer.state.global_step:
         return
     folder = checkpoint_folder(trainer.checkpoints, step)
-    file = folder / WEIGHTS_FILE
-    if not file.is_file():
+    if not folder.is_dir():
         raise CheckpointError(
             Problem(str(folder), rule="the best checkpoint of this run is not there", remedy="put it back")
         )
-    safetensors.torch.load_model(trainer.network, file, strict=False)
+    load_weights(trainer.network, folder)
     logger.info(
         "best weights: step %s, %s %s", f"{step:,}", trainer.args.metric_for_best_model, trainer.state.best_metric
     )
@@ -114,7 +153,7 @@ def load_best_weights(trainer: "PlannedTrainer") -> None:
 
 def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:
     """Take over the losses summed but not logged before the checkpoint, so that the history reads as one run."""
-    saved = read_json(folder / LOSSES_FILE)
+    saved = read_json(folder / PROGRESS_FILE)
     own = saved["since_last_log"]
     same_world = len(own) == trainer.args.world_size
     trainer._tr_loss += own[trainer.args.process_index] if same_world else sum(own) / len(own)
@@ -122,15 +161,41 @@ def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:
     trainer._total_loss_scalar = saved["total"]
 
 
-def _save_losses(trainer: "PlannedTrainer", staging: Path) -> None:
+def is_last_of_run(folder: Path, max_steps: int) -> bool:
+    """Tell whether training had ended with this checkpoint: at `max_steps`, or before by early stopping.
+
+    Trainer itself would enter the loop again and make another step.
+    """
+    state, progress = read_json(folder / STATE_FILE), read_json(folder / PROGRESS_FILE)
+    stopped_early = progress["training_ended"] and state["global_step"] < state["max_steps"]
+    return stopped_early or state["global_step"] >= max_steps
+
+
+def set_later_aside(checkpoints: Path, step: int) -> None:
+    """Move the checkpoints after `step` out of the way of a run that goes on from there and will write them anew."""
+    for later, folder in list_checkpoints(checkpoints):
+        if later > step:
+            aside = checkpoints / "set_aside"
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / folder.name, ignore_errors=True)
+            folder.rename(aside / folder.name)
+
+
+def mean_unlogged_loss(trainer: "PlannedTrainer") -> float:
+    """Return the losses since the last log event, summed over steps and averaged over processes."""
+    return trainer.accelerator.gather(trainer._tr_loss[None]).mean().item()
+
+
+def _save_progress(trainer: "PlannedTrainer", staging: Path) -> None:
     since_last_log = trainer.accelerator.gather(trainer._tr_loss[None]).tolist()
     if trainer.args.should_save:
-        losses = {
+        progress = {
+            "training_ended": trainer.control.should_training_stop and not trainer.stopped_by,
             "since_last_log": since_last_log,
             "last_logged_step": trainer._globalstep_last_logged,
             "total": trainer._total_loss_scalar,
         }
-        write_json(staging / LOSSES_FILE, losses)
+        write_json(staging / PROGRESS_FILE, progress)
 
 
 def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:

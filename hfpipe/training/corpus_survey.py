@@ -15,18 +15,19 @@ from hfpipe.config import RunConfig
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
 from hfpipe.data.tokens import tokenize_texts
 from hfpipe.errors import DataError, Problem
-from hfpipe.models.causal import check_fit, new_config, outline_causal_lm
-from hfpipe.models.sources import read_config
+from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.training.datasets import Batch
 from hfpipe.training.estimate import outline
 from hfpipe.training.lengths import describe_lengths
 from hfpipe.training.objectives import build_causal_lm_objective
-from hfpipe.training.preparation import describe_blocks, pack_document_parts
+from hfpipe.training.preparation import count_bytes, describe_blocks, pack_document_parts
 from hfpipe.training.surveys import Draft, Survey
 
 SAMPLED_TEXTS = 2_000
 SAMPLED_CHARACTERS = 20_000_000
+PROBED_PARAMETERS = 200_000_000
+"""Models up to this size are made with random weights to see whether they are causal: 0.8 GB for seconds."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,22 @@ def _survey_model(
     known = model_config
     fits = draft.holds(lambda: check_fit(known, tokenizer, block_size=config.data.block_size))
     outlined = draft.attempt(lambda: outline(lambda: outline_causal_lm(config.model, known), device))
+    if outlined is not None and fits:
+        fits = _survey_causality(draft, known, parameters=outlined.parameters)
     return replace(survey, outlined=outlined, fits=fits)
+
+
+def _survey_causality(draft: Draft, model_config: PreTrainedConfig, *, parameters: int) -> bool:
+    if parameters > PROBED_PARAMETERS:
+        draft.lines.append(f"over {PROBED_PARAMETERS:,} parameters: only the run asks whether the model is causal")
+        return True
+    return draft.holds(lambda: check_causal_config(draft.config.model, model_config))
 
 
 def _read_model_config(config: RunConfig, tokenizer: PreTrainedTokenizerBase, sample: Sample) -> PreTrainedConfig:
     settings = config.model
     if settings.model_name_or_path is not None:
-        return read_config(settings)
+        return read_causal_config(settings)
     model_config = new_config(settings, tokenizer, config.data.block_size)
     is_sampled = settings.tokenizer_name is None and not sample.is_whole
     if is_sampled and "vocab_size" not in (settings.config_overrides or {}):
@@ -136,7 +146,7 @@ def _survey_documents(
         rows = pack_document_parts(parts, tokenizer, block_size=block_size)
         draft.lines += describe_blocks(rows)
         return rows.train.lengths, rows.validation.lengths
-    tokens_per_byte = len(tokenized.ids) / _count_bytes(sample.texts)
+    tokens_per_byte = len(tokenized.ids) / count_bytes(sample.texts)
     blocks = {}
     for name, part in {"train": parts.train, "validation": parts.validation, "test": parts.test}.items():
         if part is not None:
@@ -152,8 +162,4 @@ def _survey_documents(
 
 def _estimate_tokens(part: DocumentPart, tokens_per_byte: float) -> int:
     separators = len(part.texts) + 1
-    return round(tokens_per_byte * _count_bytes(part.texts)) + separators
-
-
-def _count_bytes(texts: Sequence[str]) -> int:
-    return sum(len(text.encode()) for text in texts)
+    return round(tokens_per_byte * count_bytes(part.texts)) + separators

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from hfpipe.errors import CheckpointError, Problem
+from hfpipe.training.checkpoints import read_model
 from hfpipe.training.datasets import Rows
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 ROWS_COMPARED = 4
 # Same weights, same inputs, same kernels: anything above rounding means that something was not saved.
 TOLERANCE = 1e-5
+TOLERANCE_IN_EPSILONS = 4
 
 
 def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
@@ -37,14 +39,15 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
 @torch.inference_mode()
 def check_reload(model: PreTrainedModel, folder: Path, rows: Rows) -> None:
     """Raise a CheckpointError unless what lies in `folder` gives the outputs of `model`."""
-    saved = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True)
-    reloaded = cast("torch.nn.Module", saved).to(model.device).eval()
+    reloaded = cast("torch.nn.Module", read_model(model, folder)).to(model.device).eval()
     AutoTokenizer.from_pretrained(folder, local_files_only=True)
     batch = rows.__getitems__(list(range(min(ROWS_COMPARED, len(rows)))))
     inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     model.eval()
-    difference = (model(**inputs).logits - reloaded(**inputs).logits).abs().max().item()
-    if not difference <= TOLERANCE:
+    trained, saved = model(**inputs).logits.float(), reloaded(**inputs).logits.float()
+    difference = (trained - saved).abs().max().item()
+    tolerance = max(TOLERANCE, TOLERANCE_IN_EPSILONS * torch.finfo(model.dtype).eps)
+    if not difference <= tolerance * max(1.0, trained.abs().max().item()):
         raise CheckpointError(
             Problem(
                 str(folder),

@@ -45,6 +45,8 @@ def _loader(rows: Rows, batches: PlannedBatches | list[list[int]], args: Trainin
         batch_sampler=batches,
         collate_fn=cast("Callable[[list[Any]], Any]", _already_collated),
         num_workers=args.dataloader_num_workers,
+        # refused without workers; Trainer sets it by itself on some hardware
+        multiprocessing_context=args.dataloader_multiprocessing_context if args.dataloader_num_workers else None,
         prefetch_factor=args.dataloader_prefetch_factor,
         persistent_workers=args.dataloader_persistent_workers,
         pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",

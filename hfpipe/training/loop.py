@@ -1,16 +1,23 @@
 """Training to the end, and scoring: Trainer's loop with the callbacks of a run around it."""
 
+import math
 import random
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from hfpipe.errors import HfpipeError, Stopped
-from hfpipe.records.run_directory import HISTORY_FILE
+from hfpipe.records.run_directory import HISTORY_FILE, read_json
 from hfpipe.training.callbacks import FiniteGuard, History, PlanEpochs, RestoreLosses, StopOnSignal
-from hfpipe.training.checkpoints import load_best_weights
+from hfpipe.training.checkpoints import (
+    PROGRESS_FILE,
+    STATE_FILE,
+    is_last_of_run,
+    load_best_weights,
+    mean_unlogged_loss,
+)
 from hfpipe.training.datasets import Rows
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.recording import end
@@ -25,24 +32,20 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
         Stopped: If a signal ended the session after its state was saved.
         TrainingError: If a loss or gradient was not finite; the weights are those before the update.
     """
-    stop = StopOnSignal(trainer)
     for callback in _callbacks(session, trainer):
         trainer.add_callback(callback)
-    trainer.add_callback(stop)
     _seed_process(session.config.training.seed, session.args.process_index)
-    resume_from = str(session.checkpoint) if session.checkpoint else None
     try:
-        output = trainer.train(resume_from_checkpoint=resume_from)
+        metrics = _take_over(trainer, session) if _has_ended(session, trainer) else _run_loop(trainer, session)
+        if trainer.stopped_by:
+            end(session, "stopped", trainer.state.global_step)
+            raise Stopped(trainer.stopped_by, trainer.state.global_step)
+        if session.config.training.load_best_model_at_end:
+            load_best_weights(trainer)
     except HfpipeError:
         end(session, "failed", trainer.state.global_step)
         raise
-    if stop.stopped_by and trainer.state.global_step < trainer.state.max_steps:
-        end(session, "stopped", trainer.state.global_step)
-        raise Stopped(stop.stopped_by, trainer.state.global_step)
-    if session.config.training.load_best_model_at_end:
-        load_best_weights(trainer)
-    whole_run_loss = trainer._total_loss_scalar / max(trainer.state.global_step, 1)
-    return {**output.metrics, "train_loss": whole_run_loss}
+    return metrics
 
 
 def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, float]:
@@ -51,6 +54,32 @@ def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, floa
     metrics = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix).metrics or {}
     trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, metrics)
     return metrics
+
+
+def _run_loop(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
+    output = trainer.train(resume_from_checkpoint=str(session.checkpoint) if session.checkpoint else None)
+    # Trainer has added this process's share of the last losses to the total; their mean over processes belongs there.
+    total = trainer._total_loss_scalar - trainer._tr_loss.item() + mean_unlogged_loss(trainer)
+    return {**output.metrics, "train_loss": total / max(trainer.state.global_step, 1)}
+
+
+def _has_ended(session: Session, trainer: PlannedTrainer) -> bool:
+    """Tell whether only what follows training is left to do: the session before was killed in between."""
+    if session.checkpoint is None:
+        return False
+    epochs, limit = session.args.num_train_epochs, session.args.max_steps
+    max_steps = limit if limit > 0 else math.ceil(epochs * trainer.plan.steps_per_epoch)
+    return is_last_of_run(session.checkpoint, max_steps)
+
+
+def _take_over(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
+    """Take weights and state of the last checkpoint without a step."""
+    assert session.checkpoint is not None
+    trainer._load_from_checkpoint(str(session.checkpoint))
+    trainer.state = TrainerState.load_from_json(str(session.checkpoint / STATE_FILE))
+    progress = read_json(session.checkpoint / PROGRESS_FILE)
+    unlogged = sum(progress["since_last_log"]) / len(progress["since_last_log"])
+    return {"train_loss": (progress["total"] + unlogged) / max(trainer.state.global_step, 1)}
 
 
 def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCallback]:
@@ -65,7 +94,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCal
         callbacks.append(RestoreLosses(trainer, session.checkpoint))
     if training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_threshold))
-    return callbacks
+    # The last one: it lets what the others decided for the end of a step stand.
+    return [*callbacks, StopOnSignal(trainer)]
 
 
 def _seed_process(seed: int, process_index: int) -> None:

@@ -12,7 +12,7 @@ from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts
-from hfpipe.data.tokens import TokenizedTexts, tokenize_texts
+from hfpipe.data.tokens import tokenize_texts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.limits import find_length_limit
 from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
@@ -126,7 +126,7 @@ def pack_document_parts(
             else pack_heldout_blocks(stream, block_size, padding_id=separator)
         )
         starts = documents.offsets[:-1] + np.arange(len(documents))
-        return BlockRows(blocks, sum(len(text.encode()) for text in part.texts), starts, part.places)
+        return BlockRows(blocks, count_bytes(part.texts), starts, part.places)
 
     test = rows_of(parts.test, "test") if parts.test else None
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
@@ -175,14 +175,9 @@ def describe_model(session: Session, model: PreTrainedModel, *, new_parameters: 
     add_facts(session.directory, {"parameters": facts})
 
 
-def _tokenize_documents(part: DocumentPart, tokenizer: PreTrainedTokenizerBase, name: str) -> TokenizedTexts:
-    return tokenize_texts(
-        tokenizer, part.texts, max_length=None, add_special_tokens=False, description=f"tokenizing {name}"
-    )
-
-
-def _count_bytes(part: DocumentPart) -> int:
-    return sum(len(text.encode()) for text in part.texts)
+def count_bytes(texts: Sequence[str]) -> int:
+    """Return the bytes of `texts` in UTF-8."""
+    return sum(len(text.encode()) for text in texts)
 
 
 def note_cut_texts(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> DataSummary:

@@ -10,11 +10,13 @@ import torch
 from hfpipe.config import RunConfig
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.data.accounting import DataSummary
+from hfpipe.errors import CheckpointError, Problem
 from hfpipe.evaluation.plots import plot_loss_curve
 from hfpipe.records.environment import describe_environment
 from hfpipe.records.identity import check_same_files
 from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import (
+    CHECKPOINTS,
     HISTORY_FILE,
     METRICS_FILE,
     read_history,
@@ -23,6 +25,7 @@ from hfpipe.records.run_directory import (
     write_json,
 )
 from hfpipe.records.sessions import Status, add_facts, begin_session, describe_settings, end_session
+from hfpipe.training.checkpoints import set_later_aside
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -36,12 +39,12 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
     """Log what became of the data and write the record of the session; it stands before anything else is written.
 
     Raises:
-        CheckpointError: If a data file is not what the run began with.
+        CheckpointError: If a data file, the rows of a step or the precision are not what the run began with.
     """
     data = summary.to_json()
-    if session.checkpoint:
+    if session.is_resumed:
         # In all processes: one that raised alone would leave the others waiting.
-        check_same_files(_fingerprints(read_run(session.directory)["data"]), _fingerprints(data))
+        _check_same_work(session, read_run(session.directory), data)
     session.wait_for_all()
     if not session.is_main:
         return
@@ -54,12 +57,14 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
         "config": describe_settings(config.flat(), {key: str(origin) for key, origin in config.origins.items()}),
         "seed": config.training.seed,
         "world_size": session.args.world_size,
+        "rows_per_step": session.rows_per_step,
         "precision": session.precision,
         "data": data,
         "label_names": list(label_names),
         **describe_environment(gpus=gpus),
     }
     begin_session(session.directory, about_run, from_step=session.from_step)
+    set_later_aside(session.directory / CHECKPOINTS, session.from_step)
     truncate_history(session.directory / HISTORY_FILE, session.from_step)
 
 
@@ -122,6 +127,23 @@ def end(session: Session, status: Status, step: int) -> None:
     """Write how the session ended."""
     if session.is_main:
         end_session(session.directory, status=status, to_step=step)
+
+
+def _check_same_work(session: Session, run: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Raise a CheckpointError where the steps to come would not be those of the run that began."""
+    check_same_files(_fingerprints(run["data"]), _fingerprints(data))
+    now = {"rows_per_step": session.rows_per_step, "precision": session.precision}
+    remedies = {
+        "rows_per_step": f"launch {run['world_size']:,} processes again, or begin anew with fresh_start: true",
+        "precision": f"set bf16: {str(run['precision'] == 'bf16').lower()}, or begin anew with fresh_start: true",
+    }
+    problems = [
+        Problem(name, str(now[name]), f"another value than the run began with, {run[name]}", remedies[name])
+        for name in now
+        if now[name] != run[name]
+    ]
+    if problems:
+        raise CheckpointError(problems)
 
 
 def _fingerprints(data: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from accelerate.utils import broadcast
 from transformers import TrainingArguments, set_seed
 
 from hfpipe.config import RunConfig, change_of
-from hfpipe.errors import HfpipeError
+from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.records.opening import open_run
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
@@ -29,19 +29,22 @@ from hfpipe.training.progress import log_above_bars
 
 logger = logging.getLogger(__name__)
 
-LOSS_CURVE_FILE = "loss_curve.png"
 _KINDS = ("new", "resume", "done")
 _REFUSED = -1
 
 
 @dataclass(frozen=True)
 class Session:
-    """What this launch knows before data and model: `checkpoint` is where it goes on from, None at the start."""
+    """What this launch knows before data and model.
+
+    `checkpoint` is where it goes on from; a run that is resumed may have none yet.
+    """
 
     config: RunConfig
     args: TrainingArguments
     precision: Precision
     is_done: bool
+    is_resumed: bool
     checkpoint: Path | None
     started: float
 
@@ -54,6 +57,12 @@ class Session:
     def is_main(self) -> bool:
         """Whether this process writes."""
         return self.args.process_index == 0
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of a full window over all processes and micro-batches."""
+        rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        return rows * self.args.world_size
 
     @property
     def from_step(self) -> int:
@@ -82,7 +91,9 @@ def open_session(config: RunConfig) -> Session:
     set_seed(config.training.seed)
     kind, step = _agree(args, config)
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
-    session = Session(config, args, precision, kind == "done", checkpoint, started)
+    # The evaluation at the start was made when the run began.
+    args.eval_on_start = args.eval_on_start and checkpoint is None
+    session = Session(config, args, precision, kind == "done", kind == "resume", checkpoint, started)
     if session.is_main and not session.is_done:
         _announce(session, kind)
     return session
@@ -122,6 +133,10 @@ def _open(config: RunConfig) -> tuple[int, int]:
     if opening.moved_to:
         logger.info("the earlier run in %s now lies in %s", config.output_dir, opening.moved_to)
     wanted = config.training.resume_from_checkpoint
+    if wanted is not None and opening.kind == "new":
+        rule = f"there is no run in {config.output_dir} to go on with"
+        remedy = "name the run's output_dir, or start from weights by model_name_or_path"
+        raise CheckpointError(Problem(config.place("resume_from_checkpoint"), wanted, rule, remedy))
     resumes = opening.kind == "resume"
     checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted) if resumes else None
     return _KINDS.index(opening.kind), int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0

@@ -23,7 +23,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.records.run_directory import CHECKPOINTS
-from hfpipe.training.checkpoints import save_weights, write_checkpoint
+from hfpipe.training.checkpoints import load_weights, save_weights, write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
@@ -64,6 +64,7 @@ class PlannedTrainer(Trainer):
         self.tokenizer = tokenizer
         self.plan = build_plan(train_rows, args)
         self.grad_norm: torch.Tensor | float = 0.0
+        self.stopped_by = 0  # the signal that ends this session before its last step
         super().__init__(
             model=model,
             args=args,
@@ -133,6 +134,10 @@ class PlannedTrainer(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         write_checkpoint(self)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Load every parameter; Trainer leaves out those that the file has under other names."""
+        load_weights(self.network, Path(resume_from_checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         save_weights(self, Path(output_dir) if output_dir else self.run_directory, state_dict)

@@ -12,7 +12,12 @@ from contextlib import contextmanager
 _pending: dict[str, int] = {}
 
 
+_killed_at: list[str] = []
+
+
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "os.rename" and _killed_at and str(arguments[1]).endswith(_killed_at[0]):
+        raise KeyboardInterrupt
     if event != "open" or not _pending:
         return
     path, mode = arguments[0], arguments[1]
@@ -33,3 +38,13 @@ def interrupted_after(events: int, number: int = signal.SIGINT) -> Iterator[None
         yield
     finally:
         _pending.clear()
+
+
+@contextmanager
+def killed_before_writing(name: str) -> Iterator[None]:
+    """End the run, as Ctrl-C outside training does, when it is about to publish a file of this name."""
+    _killed_at.append(name)
+    try:
+        yield
+    finally:
+        _killed_at.clear()

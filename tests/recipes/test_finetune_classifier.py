@@ -152,3 +152,10 @@ def test_texts_longer_than_the_model_are_refused(
                 "max_seq_length": 65,
             },
         )
+
+
+def test_a_metric_of_two_labels_is_refused_for_three(checkpoints: Callable[[str], Path], tmp_path: Path) -> None:
+    csv = tmp_path / "three.csv"
+    csv.write_text("text,label\n" + "".join(f"a film number {index},{'abc'[index % 3]}\n" for index in range(30)))
+    with pytest.raises(ConfigError, match="metric_for_best_model: f1: defined for 2 labels, and there are 3; choose"):
+        classify(csv, checkpoints("bert"), tmp_path / "run", metric_for_best_model="f1")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from conftest import run_recipe_here
-from interruption import interrupted_after
+from interruption import interrupted_after, killed_before_writing
 
 from hfpipe.errors import CheckpointError, Stopped
-from hfpipe.records.run_directory import read_history, read_json
+from hfpipe.records.run_directory import read_history, read_json, write_json
 
 TIMES = ("_runtime", "_per_second")
 
@@ -159,3 +159,84 @@ def test_changed_data_is_refused(
     csv.write_text(csv.read_text() + "one more line,pos\n")
     with pytest.raises(CheckpointError, match="its content is no longer what this run began with"):
         run_recipe_here("finetune_classifier", settings)
+
+
+@pytest.mark.parametrize(
+    "ending", [{"max_steps": 7}, {"num_train_epochs": 4, "early_stopping_patience": 2, "learning_rate": 0.5}]
+)
+def test_a_run_killed_after_its_last_step_makes_no_further_one(
+    ending: dict[str, Any], checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    if "max_steps" in ending:
+        del settings["num_train_epochs"]
+    settings |= ending
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    with killed_before_writing("metrics.json"), pytest.raises(KeyboardInterrupt):
+        run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "killed"})
+    assert read_json(tmp_path / "killed" / "run.json")["status"] == "running"
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "killed"})
+    records = [read_json(tmp_path / name / "run.json") for name in ("killed", "straight")]
+    assert records[0]["steps"] == records[1]["steps"]
+    assert [session["status"] for session in records[0]["sessions"]] == ["killed", "done"]
+    killed, straight = outcome(tmp_path / "killed"), outcome(tmp_path / "straight")
+    assert killed[:2] == straight[:2]
+    assert killed[2] == {name: straight[2][name] for name in killed[2]}
+    assert {"train_loss", "eval_loss"} <= killed[2].keys()
+
+
+def test_an_evaluation_at_the_start_is_made_once(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert")) | {"eval_on_start": "true"}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    stop_and_go_on("finetune_classifier", {**settings, "output_dir": tmp_path / "stopped"}, events=5)
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+
+
+def test_going_back_to_an_earlier_checkpoint_sets_the_later_ones_aside(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert")) | {"save_total_limit": 9}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    back = {**settings, "output_dir": tmp_path / "back"}
+    with interrupted_after(14), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", back)
+    with interrupted_after(7), pytest.raises(Stopped) as stop:
+        run_recipe_here("finetune_classifier", {**back, "resume_from_checkpoint": "checkpoint-2"})
+    kept = sorted(path.name for path in (tmp_path / "back" / "checkpoints").glob("checkpoint-*"))
+    assert kept[-1] == f"checkpoint-{stop.value.step}"
+    assert (tmp_path / "back" / "checkpoints" / "set_aside" / "checkpoint-8").is_dir()
+    run_recipe_here("finetune_classifier", back)
+    assert outcome(tmp_path / "back") == outcome(tmp_path / "straight")
+
+
+def test_a_checkpoint_to_go_on_from_needs_its_run(reviews_csv: Callable[[int], Path], tmp_path: Path) -> None:
+    settings = {"train_file": reviews_csv(44), "model_name_or_path": "x", "output_dir": tmp_path / "none"}
+    with pytest.raises(CheckpointError) as error:
+        run_recipe_here("finetune_classifier", {**settings, "resume_from_checkpoint": "checkpoint-2"})
+    assert str(error.value) == (
+        "the run directory has 1 problem:\n"
+        f"  - --resume_from_checkpoint: checkpoint-2: there is no run in {tmp_path / 'none'} to go on with; "
+        "name the run's output_dir, or start from weights by model_name_or_path"
+    )
+
+
+def test_another_precision_or_number_of_rows_is_refused(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "output_dir": tmp_path / "run"}
+    with interrupted_after(3), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    record = read_json(tmp_path / "run" / "run.json")
+    # as another launcher or another machine would have left it
+    write_json(tmp_path / "run" / "run.json", {**record, "rows_per_step": 12, "world_size": 2, "precision": "bf16"})
+    with pytest.raises(CheckpointError) as error:
+        run_recipe_here("finetune_classifier", settings)
+    assert str(error.value) == (
+        "the run directory has 2 problems:\n"
+        "  - rows_per_step: 6: another value than the run began with, 12; "
+        "launch 2 processes again, or begin anew with fresh_start: true\n"
+        "  - precision: no: another value than the run began with, bf16; "
+        "set bf16: true, or begin anew with fresh_start: true"
+    )

@@ -98,6 +98,23 @@ def test_block_size_over_the_positions_is_refused(
     ]
 
 
+def test_models_that_would_not_train_are_refused(
+    settings: dict[str, Any], reviews_csv: Reviews, tmp_path: Path
+) -> None:
+    small_vocabulary = {**settings, "config_overrides": "vocab_size=5"}
+    assert problems(small_vocabulary) == [
+        "tokenizer_name: 390 tokens: more than the model's vocabulary of 5; use the tokenizer of the checkpoint"
+    ]
+    given = {"train_file": reviews_csv(64), "output_dir": tmp_path / "run", "block_size": 16, "bf16": "false"}
+    new = {**given, "model_size": "tiny", "vocab_size": 300}
+    (found,) = problems({**new, "config_overrides": "num_attention_heads=3"}, PRETRAIN)
+    assert found.startswith("model_type: llama: does not run: ")
+    (found,) = problems({**new, "model_type": "bert", "config_overrides": "is_decoder=false"}, PRETRAIN)
+    assert found.startswith("model_type: bert: is not causal: ")
+    assert problems({**new, "model_type": "bert"}, PRETRAIN) == []
+    assert problems({**given, "model_name_or_path": settings["model_name_or_path"]}, PRETRAIN) == []
+
+
 def test_problems_of_all_parts_come_together(settings: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")

@@ -15,7 +15,7 @@ from hfpipe.config import (
     list_named_runs,
     run_recipe,
 )
-from hfpipe.config.entry import _EXIT_CODE_FILE
+from hfpipe.config.entry import EXIT_CODE_FILE
 from hfpipe.config.keys import read_keys
 from hfpipe.config.reference import PAGE, build_page
 from hfpipe.config.sections import FINETUNE
@@ -26,7 +26,7 @@ SOURCES = ["dataset_name=demo:imdb", "model_name_or_path=demo:minilm"]
 
 @pytest.fixture(autouse=True)
 def _start_as_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", _EXIT_CODE_FILE):
+    for name in ("RANK", EXIT_CODE_FILE):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -87,7 +87,7 @@ def test_a_bug_keeps_its_traceback() -> None:
 def test_under_the_launcher_the_code_is_left_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(_EXIT_CODE_FILE, str(tmp_path / "code"))
+    monkeypatch.setenv(EXIT_CODE_FILE, str(tmp_path / "code"))
     assert exit_code(succeed) == 0
     assert not (tmp_path / "code").exists()
     for rank in ("1", "0"):

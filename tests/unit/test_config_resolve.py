@@ -99,6 +99,7 @@ def test_only_what_was_given_or_follows_is_passed() -> None:
         "per_device_eval_batch_size": 32,
         "eval_strategy": "epoch",
         "logging_steps": 10,
+        "ddp_find_unused_parameters": False,
         "metric_for_best_model": "loss",
         "greater_is_better": False,
     }
@@ -256,3 +257,19 @@ def test_values_are_the_same_from_file_and_command_line(rate: float, seed: int, 
     from_words = load(*(f"--{key}={json.dumps(value)}" for key, value in values.items())).flat()
     assert {key: from_file[key] for key in values} == values
     assert from_file == from_words
+
+
+@pytest.mark.parametrize("word", ["true", "True"])
+def test_resuming_is_what_a_run_does_anyway(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert load(f"resume_from_checkpoint={word}").training.resume_from_checkpoint is None
+    assert caplog.messages == [
+        "resume_from_checkpoint: resume_from_checkpoint: true has no effect: a run is resumed in any case"
+    ]
+
+
+def test_not_resuming_is_beginning_anew() -> None:
+    assert problems(HEAD + "resume_from_checkpoint: false\n") == [
+        "run.yaml:4: resume_from_checkpoint: false: a run goes on from its newest checkpoint; "
+        "remove it, or begin anew with fresh_start: true"
+    ]

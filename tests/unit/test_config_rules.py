@@ -49,7 +49,7 @@ def test_one_source_of_data() -> None:
         (["eval_strategy=steps", "eval_steps=20"], ("steps", 20, "steps", 20, True)),
         (["eval_strategy=steps"], ("steps", 500, "steps", 500, True)),
         (["save_strategy=steps", "save_steps=60"], ("steps", 60, "steps", 60, True)),
-        (["save_strategy=steps", "save_steps=60", "eval_steps=20"], ("steps", 20, "steps", 60, True)),
+        (["save_strategy=steps", "save_steps=20", "eval_steps=60"], ("steps", 60, "steps", 20, True)),
         (["eval_strategy=no"], ("no", None, "epoch", 500, False)),
         (["save_strategy=no"], ("epoch", None, "no", 500, False)),
         (["eval_strategy=steps", "save_strategy=no"], ("steps", 500, "no", 500, False)),
@@ -97,9 +97,9 @@ def test_metrics_are_normalised_and_their_direction_known(metric: str, recipe: s
             "write save_strategy: epoch, or load_best_model_at_end: false",
         ),
         (
-            ["eval_strategy=steps", "eval_steps=20", "save_steps=50"],
-            "save_steps=50: save_steps (50) must be a multiple of eval_steps (20), so that the best model is saved; "
-            "write save_steps: 40, or load_best_model_at_end: false",
+            ["eval_strategy=steps", "eval_steps=20", "save_steps=60"],
+            "eval_steps=20: eval_steps (20) must be a multiple of save_steps (60), so that every scored model is "
+            "saved; write save_steps: 20, or load_best_model_at_end: false",
         ),
         (
             ["metric_for_best_model=perplexity"],
@@ -114,6 +114,20 @@ def test_metrics_are_normalised_and_their_direction_known(metric: str, recipe: s
             "early_stopping_patience=2: needs evaluations; write eval_strategy: steps or epoch",
         ),
         (["lr_scheduler_type=greedy", "eval_strategy=no"], "lr_scheduler_type=greedy: needs evaluations; "),
+        (
+            ["lr_scheduler_type=reduce_lr_on_plateau", "eval_strategy=no"],
+            "lr_scheduler_type=reduce_lr_on_plateau: needs evaluations; write eval_strategy: steps or epoch",
+        ),
+        (
+            ["eval_delay=4"],
+            "eval_delay=4.0: is beyond num_train_epochs (3.0), so that nothing would be evaluated; "
+            "lower it, or write eval_strategy: no",
+        ),
+        (
+            ["eval_delay=2000", "eval_strategy=steps", "max_steps=1500"],
+            "eval_delay=2000.0: is beyond max_steps (1,500), so that nothing would be evaluated; "
+            "lower it, or write eval_strategy: no",
+        ),
         (["class_weights=even"], "class_weights=even: must be 'balanced' or a mapping; "),
         (["class_weights=a=0"], "class_weights={a: 0.0}: weights must be above 0; "),
         (["report_to=dvclive"], "report_to=[dvclive]: dvclive is not installed; pip install dvclive"),
@@ -143,6 +157,27 @@ def test_contradictions(words: list[str], message: str) -> None:
         (["dataloader_prefetch_factor=2"], "dataloader_prefetch_factor=2: has no effect without workers; add "),
         (["activation_checkpointing_kwargs=a=1"], "activation_checkpointing_kwargs={a: 1}: has no effect without"),
         (["project=x", "report_to=none"], "project=x: has no effect without report_to: trackio; remove it"),
+        (
+            ["optim_args=alpha=1"],
+            "optim_args=alpha=1: has no effect with this optim, which does not read it; remove it",
+        ),
+        (
+            ["optim=adafactor", "optim_args=alpha=1"],
+            "optim_args=alpha=1: has no effect with this optim, which does not read it; remove it",
+        ),
+        (
+            ["optim=adamw_torch", "optim_target_modules=all-linear"],
+            "optim_target_modules=all-linear: has no effect with this optim, which does not read it; remove it",
+        ),
+        (
+            ["optim=sgd", "adam_beta2=0.9"],
+            "adam_beta2=0.9: has no effect with this optim, which does not read it; remove it",
+        ),
+        (
+            ["lr_scheduler_type=constant", "warmup_steps=10"],
+            "warmup_steps=10: has no effect under an lr_scheduler_type without warm-up; "
+            "write lr_scheduler_type: constant_with_warmup, or remove it",
+        ),
         (["save_strategy=no", "save_total_limit=3"], "save_total_limit=3: has no effect while save_strategy is 'no'"),
     ],
 )
@@ -169,7 +204,7 @@ def test_the_command_line_may_switch_settings_of_the_file_off(tmp_path: Path) ->
     path = tmp_path / "run.yaml"
     path.write_text(
         "recipe: finetune_classifier\ndataset_name: demo:imdb\nmodel_name_or_path: demo:minilm\n"
-        "num_train_epochs: 2\neval_strategy: steps\neval_steps: 20\nsave_steps: 40\nvalidation_fraction: 0.2\n"
+        "num_train_epochs: 2\neval_strategy: steps\neval_steps: 20\nsave_steps: 10\nvalidation_fraction: 0.2\n"
     )
     quick = load_config(["--config", str(path), "--max_steps", "20", "--eval_strategy", "epoch"])
     assert quick.trainer_arguments["max_steps"] == 20
@@ -183,3 +218,14 @@ def test_weights_with_smoothing_are_warned_about(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         load("class_weights=balanced", "label_smoothing_factor=0.1")
     assert [message.partition(":")[0] for message in caplog.messages] == ["class_weights beside label_smoothing_factor"]
+
+
+def test_an_evaluation_at_the_very_end_is_one() -> None:
+    assert load("eval_delay=3").trainer_arguments["eval_delay"] == 3
+    # How many epochs 10 steps are depends on the data.
+    assert load("eval_delay=20", "max_steps=10").trainer_arguments["eval_delay"] == 20
+
+
+def test_saving_may_be_rarer_than_scoring_where_the_last_weights_are_kept() -> None:
+    config = load("eval_strategy=steps", "eval_steps=20", "save_steps=60", "load_best_model_at_end=false")
+    assert (config.trainer_arguments["eval_steps"], config.training.save_steps) == (20, 60)

@@ -10,6 +10,7 @@ import torch
 from conftest import make_review
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from hfpipe.config import ModelSettings
 from hfpipe.data.places import Places
@@ -39,8 +40,6 @@ def test_padding_and_end_of_text_are_different_tokens() -> None:
 def test_named_sizes_have_the_parameters_they_promise(size: str, millions: int) -> None:
     settings = ModelSettings(model_size=size, config_overrides={"vocab_size": 16_384})
     config = new_config(settings, TOKENIZER, 1_024)
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6) == millions
@@ -71,11 +70,17 @@ def test_an_override_that_names_no_field_is_refused() -> None:
         load_causal_lm(settings, TOKENIZER, block_size=32)
 
 
+def test_an_override_of_another_type_is_refused() -> None:
+    settings = ModelSettings(model_size="tiny", config_overrides={"hidden_size": "wide"})
+    with pytest.raises(ConfigError, match="config_overrides: hidden_size=wide: "):
+        load_causal_lm(settings, TOKENIZER, block_size=32)
+
+
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_a_real_end_of_text_is_pooled_although_the_checkpoint_pads_with_it(
     architecture: str, checkpoints: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     source = checkpoints(architecture)
     tokenizer = AutoTokenizer.from_pretrained(source)

@@ -177,6 +177,21 @@ def test_the_length_may_not_change_where_it_changes_the_rate(
     assert f"{rule}; {REMEDY}" in str(raised.value)
 
 
+def test_a_finished_run_that_decayed_may_not_grow(tmp_path: Path) -> None:
+    stable = {"max_steps": 10, "lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 2}
+    longer = {**stable, "max_steps": 2000}
+    begin(tmp_path, stable)
+    assert open_at(tmp_path, longer).kind == "resume"
+    end_session(tmp_path, status="done", to_step=10)
+    assert open_at(tmp_path, stable).kind == "done"
+    with pytest.raises(CheckpointError) as raised:
+        open_at(tmp_path, longer)
+    assert [str(problem) for problem in raised.value.problems] == [
+        "max_steps: 2000: the run is done and warmup_stable_decay has lowered its learning rate, which would jump up "
+        f"again; it began with 10; {REMEDY}"
+    ]
+
+
 def test_data_files_must_be_those_the_run_began_with() -> None:
     check_same_files({"a.csv": "11"}, {"a.csv": "11"})
     with pytest.raises(CheckpointError) as raised:
