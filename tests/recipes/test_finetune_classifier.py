@@ -159,3 +159,10 @@ def test_a_metric_of_two_labels_is_refused_for_three(checkpoints: Callable[[str]
     csv.write_text("text,label\n" + "".join(f"a film number {index},{'abc'[index % 3]}\n" for index in range(30)))
     with pytest.raises(ConfigError, match="metric_for_best_model: f1: defined for 2 labels, and there are 3; choose"):
         classify(csv, checkpoints("bert"), tmp_path / "run", metric_for_best_model="f1")
+
+
+def test_tensorboard_gets_its_events(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    classify(reviews_csv(28), checkpoints("bert"), tmp_path / "run", report_to="tensorboard", num_train_epochs=1)
+    assert [path.stat().st_size > 0 for path in (tmp_path / "run").rglob("events.out.tfevents.*")] == [True]

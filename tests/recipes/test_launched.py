@@ -46,7 +46,7 @@ def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
 ) -> None:
     settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
     # 33 rows for training in windows of 6: the last one has 3, which leaves one process a filler
-    settings |= {"config_overrides": "hidden_dropout_prob=0.0", "num_train_epochs": 12, "max_grad_norm": 1.0}
+    settings |= {"config_overrides": "hidden_dropout_prob=0.0", "num_train_epochs": 8, "max_grad_norm": 1.0}
     alone = settings | {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3}
     run_recipe_here("finetune_classifier", {**alone, "output_dir": tmp_path / "alone"})
     together = settings | {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}
@@ -74,30 +74,46 @@ def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
     code, output = finish(process)
     assert code == 130, output
     assert "Traceback" not in output
-    assert 0 < read_json(stopped / "run.json")["sessions"][-1]["to_step"] < 72
+    assert 0 < read_json(stopped / "run.json")["sessions"][-1]["to_step"] < 48
     code, output = finish(start([*command, f"output_dir={stopped}"]))
     assert code == 0, output
     assert outcome(stopped) == outcome(tmp_path / "straight")
 
 
-def test_accelerate_launches_the_language_model_recipe(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_accelerate_launches_recipes_under_each_file(
+    corpus: Path,  # noqa: F811
+    checkpoints: Callable[[str], Path],
+    reviews_csv: Callable[[int], Path],
+    tmp_path: Path,
+) -> None:
     settings = language_model_settings(corpus) | {"logging_steps": 1}
     settings |= {"config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2"}
-    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "alone"})
+    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "here"})
+    alone = {**settings, "output_dir": tmp_path / "alone"}
+    accelerate_launch("cpu", "pretrain_causal_lm", alone)
+    assert outcome(tmp_path / "alone") == outcome(tmp_path / "here")
     together = settings | {"per_device_train_batch_size": 2, "output_dir": tmp_path / "together", "num_processes": 2}
-    launcher = [*ACCELERATE, "--config_file", "accelerate_configs/multi_cpu.yaml", "recipes/pretrain_causal_lm.py"]
-    code, output = finish(start([*launcher, *to_argv(together)]))
-    assert code == 0, output
-    assert losses_of(tmp_path / "together") == pytest.approx(losses_of(tmp_path / "alone"), rel=1e-5)
+    accelerate_launch("multi_cpu", "pretrain_causal_lm", together)
+    assert losses_of(tmp_path / "together") == pytest.approx(losses_of(tmp_path / "here"), rel=1e-5)
     names = ("eval_loss", "eval_bits_per_byte")
-    scores = [read_json(tmp_path / name / "metrics.json") for name in ("together", "alone")]
+    scores = [read_json(tmp_path / name / "metrics.json") for name in ("together", "here")]
     assert [scores[0][name] for name in names] == pytest.approx([scores[1][name] for name in names], rel=1e-5)
 
+    classifier = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "num_train_epochs": 1}
+    run_recipe_here("finetune_classifier", {**classifier, "output_dir": tmp_path / "classifier_here"})
+    accelerate_launch("cpu", "finetune_classifier", {**classifier, "output_dir": tmp_path / "classifier"})
+    assert outcome(tmp_path / "classifier") == outcome(tmp_path / "classifier_here")
 
-def test_a_mistake_is_said_once_under_accelerate(reviews_csv: Callable[[int], Path]) -> None:
-    launcher = [*ACCELERATE, "--config_file", "accelerate_configs/cpu.yaml", "recipes/finetune_classifier.py"]
-    code, output = finish(start([*launcher, "--train_file", str(reviews_csv(28)), "--learning_rte", "1"]))
-    # the launcher adds its own lines and turns our 2 into 1
-    assert code == 1
+    # a mistake is said once; the launcher adds its own lines and turns our 2 into 1
+    wrong = {"train_file": reviews_csv(28), "learning_rte": 1}
+    output = accelerate_launch("cpu", "finetune_classifier", wrong, code=1)
     assert output.count("--learning_rte: no such setting; did you mean 'learning_rate'?") == 1
     assert output.count("model_name_or_path: ") == 1
+
+
+def accelerate_launch(file: str, recipe: str, settings: dict[str, Any], *, code: int = 0) -> str:
+    """Run a recipe under `accelerate launch`, expect its exit code and return its output."""
+    launcher = [*ACCELERATE, "--config_file", f"accelerate_configs/{file}.yaml", f"recipes/{recipe}.py"]
+    found, output = finish(start([*launcher, *to_argv(settings)]))
+    assert found == code, output
+    return output

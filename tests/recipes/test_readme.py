@@ -119,3 +119,8 @@ def test_the_parts_of_a_run_are_those_of_the_recipe_in_its_order(recipe: str) ->
     without = {name for name, number in zip(called, rows, strict=True) if number is None}
     tasks = {"classification_task", "causal_lm_task"}
     assert without <= {"report_done", "set_seed", "describe_model", "run_recipe", *tasks}
+
+
+def test_no_figure_is_left_open() -> None:
+    log = (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
+    assert not re.findall(r"TODO", README + log)
