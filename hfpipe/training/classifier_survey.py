@@ -15,6 +15,7 @@ from hfpipe.training.lengths import describe_cuts, describe_lengths
 from hfpipe.training.objectives import ClassificationObjective, build_classification_objective
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
 from hfpipe.training.surveys import Draft, Survey
+from hfpipe.training.tasks import check_metric
 
 ANY_TWO_LABELS = ("0", "1")
 """Stand in where the data cannot be read: the size of the head hardly depends on them."""
@@ -36,6 +37,7 @@ def survey_classifier(draft: Draft) -> Survey:
     elif parts is not None:
         draft.lines += parts.summary.lines()
     if parts is not None:
+        draft.holds(lambda: check_metric(config, parts.label_names))
         _survey_class_weights(draft, parts)
     return survey
 

@@ -197,3 +197,13 @@ def test_model_that_needs_numbers_is_told(tmp_path: Path) -> None:
     assert line(report, "memory of a step").startswith(
         "memory of a step: not known: this model does not run without numbers ("
     )
+
+
+def test_metric_of_two_labels_is_refused_for_three(settings: dict[str, Any], tmp_path: Path) -> None:
+    csv = tmp_path / "three.csv"
+    csv.write_text("text,label\n" + "".join(f"a film number {index},{'abc'[index % 3]}\n" for index in range(30)))
+    found = problems({**settings, "train_file": csv, "metric_for_best_model": "f1"})
+    assert [problem for problem in found if "f1" in problem] == [
+        "--metric_for_best_model: f1: defined for 2 labels, and there are 3; choose one of loss, accuracy, "
+        "balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, mcc"
+    ]
