@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
-from transformers.trainer_callback import ExportableState
+from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.run_directory import read_json, write_json
@@ -186,11 +186,18 @@ def mean_unlogged_loss(trainer: "PlannedTrainer") -> float:
     return trainer.accelerator.gather(trainer._tr_loss[None]).mean().item()
 
 
+def _has_ended(trainer: "PlannedTrainer") -> bool:
+    """Tell whether no step follows: a signal alone does not end a run, patience used up does, signal or not."""
+    patience = [each for each in trainer.callback_handler.callbacks if isinstance(each, EarlyStoppingCallback)]
+    used_up = any(each.early_stopping_patience_counter >= each.early_stopping_patience for each in patience)
+    return trainer.control.should_training_stop and (used_up or not trainer.stopped_by)
+
+
 def _save_progress(trainer: "PlannedTrainer", staging: Path) -> None:
     since_last_log = trainer.accelerator.gather(trainer._tr_loss[None]).tolist()
     if trainer.args.should_save:
         progress = {
-            "training_ended": trainer.control.should_training_stop and not trainer.stopped_by,
+            "training_ended": _has_ended(trainer),
             "since_last_log": since_last_log,
             "last_logged_step": trainer._globalstep_last_logged,
             "total": trainer._total_loss_scalar,

@@ -240,3 +240,20 @@ def test_another_precision_or_number_of_rows_is_refused(
         "  - precision: no: another value than the run began with, bf16; "
         "set bf16: true, or begin anew with fresh_start: true"
     )
+
+
+def test_a_signal_at_the_step_where_patience_runs_out_ends_the_run_there(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
+    settings |= {"early_stopping_patience": 2, "learning_rate": 0.5, "num_train_epochs": 4}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    last = read_json(tmp_path / "straight" / "run.json")["steps"]
+    assert last < 24
+    # the log event of the step before the last: the signal is acted on at the step whose evaluation ends the run
+    events = (last - 1) + (last - 2) // 2
+    step = stop_and_go_on("finetune_classifier", {**settings, "output_dir": tmp_path / "stopped"}, events=events)
+    assert step == last
+    killed, straight = outcome(tmp_path / "stopped"), outcome(tmp_path / "straight")
+    assert killed[:2] == straight[:2]
+    assert read_json(tmp_path / "stopped" / "run.json")["steps"] == last
