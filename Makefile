@@ -36,8 +36,8 @@ install: $(INSTALLED)
 # The stamp is written last, so an installation that was interrupted is done again. torch comes first and by its exact
 # version: left to the resolver, a range brings gigabytes of CUDA packages on a machine without a GPU.
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "hfpipe needs Python 3.10 or newer; $(PYTHON) is '$$($(PYTHON) --version 2>&1)':" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "the pinned versions need Python 3.11 or newer; $(PYTHON) is '$$($(PYTHON) --version 2>&1)':" \
 	    "name another one, as in: make install PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) (some minutes)"; $(PYTHON) -m venv $(VENV); }
 	$(PIP) torch==2.13.0
