@@ -7,6 +7,7 @@ of an epoch is shorter; a process left without a row gets a filler, which carrie
 weight. No row is ever repeated to even things out.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,10 @@ class BatchPlan:
         """Micro-batches of each process in an epoch; the last window has only as many as its rows need."""
         full_steps, rest = divmod(self.num_rows, self.rows_per_step)
         return full_steps * self.gradient_accumulation_steps + -(-rest // self.rows_per_micro_batch)
+
+    def total_steps(self, num_train_epochs: float, max_steps: int) -> int:
+        """Return the optimizer steps of a run; `max_steps` decides where it is above 0, as in Trainer."""
+        return max_steps if max_steps > 0 else math.ceil(num_train_epochs * self.steps_per_epoch)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return every row id once, shuffled by (seed, epoch)."""

@@ -31,7 +31,7 @@ from transformers.utils import logging
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.models.limits import find_length_limit, find_vocabulary_size
 from hfpipe.models.tokenizers import is_blank
-from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, read_json
+from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, list_checkpoints, read_json
 from hfpipe.records.sessions import saved_settings
 
 CONFIG_FILE = "config.json"
@@ -135,12 +135,8 @@ def _check_done(folder: Path, status: str) -> None:
 
 def find_newest_checkpoint(run_dir: Path) -> Path | None:
     """Return the checkpoint of the highest step that holds a model, None where there is none."""
-    candidates = [
-        path
-        for path in (run_dir / CHECKPOINTS).glob("checkpoint-*")
-        if path.name.removeprefix("checkpoint-").isdigit() and (path / CONFIG_FILE).is_file()
-    ]
-    return max(candidates, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+    found = list_checkpoints(run_dir / CHECKPOINTS, holding=CONFIG_FILE)
+    return found[-1][1] if found else None
 
 
 def _check_kind(folder: Path, config: Mapping[str, Any], kind: Kind) -> None:

@@ -7,6 +7,7 @@ a diverged run must still leave files that every JSON reader accepts.
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,22 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINTS = "checkpoints"
+
+
+def checkpoint_folder(checkpoints: Path, step: int) -> Path:
+    """Return where the checkpoint of `step` lies."""
+    return checkpoints / f"checkpoint-{step}"
+
+
+def step_of(folder: Path) -> int:
+    """Return the step that a checkpoint's folder is named after."""
+    return int(folder.name.removeprefix("checkpoint-"))
+
+
+def list_checkpoints(checkpoints: Path, *, holding: str) -> list[tuple[int, Path]]:
+    """Return (step, folder) of the checkpoints that have a file named `holding`, oldest first."""
+    named = [folder for folder in checkpoints.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", folder.name)]
+    return sorted((step_of(folder), folder) for folder in named if (folder / holding).is_file())
 
 
 def write_json(path: Path, value: object) -> None:

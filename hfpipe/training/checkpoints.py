@@ -6,7 +6,6 @@ best checkpoint. The best one is known by its step, so a run directory can be mo
 """
 
 import logging
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.run_directory import read_json, write_json
+from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, read_json, write_json
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -28,28 +27,13 @@ STATE_FILE = "trainer_state.json"
 PROGRESS_FILE = "progress.json"
 
 
-def checkpoint_folder(checkpoints: Path, step: int) -> Path:
-    """Return where the checkpoint of `step` lies."""
-    return checkpoints / f"checkpoint-{step}"
-
-
-def list_checkpoints(checkpoints: Path) -> list[tuple[int, Path]]:
-    """Return (step, folder) of the complete checkpoints, oldest first."""
-    found = []
-    for folder in checkpoints.glob("checkpoint-*"):
-        match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
-        if match and (folder / STATE_FILE).is_file():
-            found.append((int(match[1]), folder))
-    return sorted(found)
-
-
 def find_checkpoint_to_resume(checkpoints: Path, wanted: str | None) -> Path | None:
     """Return the checkpoint to go on from: `wanted` where given, else the newest, None where there is none.
 
     Raises:
         CheckpointError: If `wanted` is no complete checkpoint of this run.
     """
-    found = list_checkpoints(checkpoints)
+    found = list_checkpoints(checkpoints, holding=STATE_FILE)
     if wanted is None:
         return found[-1][1] if found else None
     for _, folder in found:
@@ -173,7 +157,7 @@ def is_last_of_run(folder: Path, max_steps: int) -> bool:
 
 def set_later_aside(checkpoints: Path, step: int) -> None:
     """Move the checkpoints after `step` out of the way of a run that goes on from there and will write them anew."""
-    for later, folder in list_checkpoints(checkpoints):
+    for later, folder in list_checkpoints(checkpoints, holding=STATE_FILE):
         if later > step:
             aside = checkpoints / "set_aside"
             aside.mkdir(exist_ok=True)
@@ -216,7 +200,7 @@ def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:
 def _rotate(checkpoints: Path, *, keep: int | None, best_step: int | None) -> None:
     if keep is None:
         return
-    steps = [step for step, _ in list_checkpoints(checkpoints)]
+    steps = [step for step, _ in list_checkpoints(checkpoints, holding=STATE_FILE)]
     kept = {best_step} & set(steps)
     for step in reversed(steps):
         # The newest is always kept: it is what a stopped run goes on from.

@@ -1,6 +1,5 @@
 """Training to the end, and scoring: Trainer's loop with the callbacks of a run around it."""
 
-import math
 import random
 from collections.abc import Sequence
 
@@ -67,9 +66,8 @@ def _has_ended(session: Session, trainer: PlannedTrainer) -> bool:
     """Tell whether only what follows training is left to do: the session before was killed in between."""
     if session.checkpoint is None:
         return False
-    epochs, limit = session.args.num_train_epochs, session.args.max_steps
-    max_steps = limit if limit > 0 else math.ceil(epochs * trainer.plan.steps_per_epoch)
-    return is_last_of_run(session.checkpoint, max_steps)
+    total_steps = trainer.plan.total_steps(session.args.num_train_epochs, session.args.max_steps)
+    return is_last_of_run(session.checkpoint, total_steps)
 
 
 def _take_over(trainer: PlannedTrainer, session: Session) -> dict[str, float]:

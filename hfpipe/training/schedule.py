@@ -81,9 +81,8 @@ def plan_schedule(config: RunConfig, lengths: np.ndarray) -> Schedule:
         world_size=config.training.num_processes or 1,
         seed=config.training.seed,
     )
-    max_steps = find_argument(config, "max_steps")
-    epochs = find_argument(config, "num_train_epochs")
-    return Schedule(plan, max_steps if max_steps > 0 else math.ceil(epochs * plan.steps_per_epoch), lengths)
+    total_steps = plan.total_steps(find_argument(config, "num_train_epochs"), find_argument(config, "max_steps"))
+    return Schedule(plan, total_steps, lengths)
 
 
 def count_checkpoints(config: RunConfig, schedule: Schedule) -> int:

@@ -18,12 +18,10 @@ from transformers import TrainingArguments, set_seed
 from hfpipe.config import RunConfig, change_of
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.records.opening import open_run
-from hfpipe.records.run_directory import (
-    CHECKPOINTS,
-)
+from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder, step_of
 from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
-from hfpipe.training.checkpoints import checkpoint_folder, find_checkpoint_to_resume
+from hfpipe.training.checkpoints import find_checkpoint_to_resume
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
 
@@ -67,7 +65,7 @@ class Session:
     @property
     def from_step(self) -> int:
         """Optimizer steps done before this session."""
-        return int(self.checkpoint.name.rpartition("-")[2]) if self.checkpoint else 0
+        return step_of(self.checkpoint) if self.checkpoint else 0
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
@@ -139,7 +137,7 @@ def _open(config: RunConfig) -> tuple[int, int]:
         raise CheckpointError(Problem(config.place("resume_from_checkpoint"), wanted, rule, remedy))
     resumes = opening.kind == "resume"
     checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted) if resumes else None
-    return _KINDS.index(opening.kind), int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    return _KINDS.index(opening.kind), step_of(checkpoint) if checkpoint else 0
 
 
 def _announce(session: Session, kind: str) -> None:
