@@ -10,7 +10,7 @@ from hfpipe.config.keys import change_of
 from hfpipe.config.recipes import RECIPES, Recipe
 from hfpipe.config.resolve import load_config
 from hfpipe.config.run_config import RunConfig
-from hfpipe.config.sections import DataSettings, EvaluationSettings, ModelSettings, TrainingSettings
+from hfpipe.config.sections import DataSettings, EvaluationSettings, HubSettings, ModelSettings, TrainingSettings
 from hfpipe.config.shipped import (
     NamedRun,
     find_accelerate_config,
@@ -23,6 +23,7 @@ __all__ = [
     "RECIPES",
     "DataSettings",
     "EvaluationSettings",
+    "HubSettings",
     "ModelSettings",
     "NamedRun",
     "Origin",

@@ -113,6 +113,11 @@ OURS = frozenset(
         "load_best_model_at_end",
         # To the user this is what labels are called; Trainer's own is the list of batch keys that hold labels.
         "label_names",
+        "push_to_hub",
+        "hub_model_id",
+        "hub_strategy",
+        "hub_private_repo",
+        "hub_revision",
     }
 )
 
@@ -122,7 +127,6 @@ ACCEPTED: Mapping[str, Refused] = {
     "do_predict": Refused("a recipe scores the test data it is given", "leave test_file out"),
 }
 
-_UPLOAD = "upload the run directory with `hf upload`"
 _LAUNCHER = "set it in accelerate's file: `hfpipe run --accelerate`, or `accelerate launch --config_file`"
 _LEAVE_OUT = "leave it out"
 
@@ -132,15 +136,11 @@ def _refuse(names: str, reason: str, remedy: str = _LEAVE_OUT) -> dict[str, Refu
 
 
 REFUSED: Mapping[str, Refused] = {
-    **_refuse(
-        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision",
-        "pushing from a run is not part of this version",
-        _UPLOAD,
-    ),
+    **_refuse("hub_always_push", "every save that hub_strategy names is pushed, and none twice"),
     **_refuse(
         "hub_token",
         "a token in a configuration is saved in clear with the run",
-        f"put it into the environment as HF_TOKEN, and {_UPLOAD}",
+        "put it into the environment as HF_TOKEN, or run `hf auth login` once",
     ),
     **_refuse(
         "auto_find_batch_size",

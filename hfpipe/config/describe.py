@@ -12,6 +12,7 @@ TITLES = {
     "model": "Model",
     "training": "Training",
     "evaluation": "Evaluation",
+    "hub": "Hub",
     TRAINER_SECTION: "TrainingArguments",
 }
 

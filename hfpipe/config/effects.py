@@ -125,6 +125,33 @@ _IDLE: tuple[Idle, ...] = (
         rule="without a model_name_or_path on the Hub",
     ),
     Idle(
+        ("text_column_delimiter",),
+        by=("text_column_names",),
+        when=lambda settled: len(settled.get("text_column_names") or ()) < 2,  # type: ignore[arg-type]
+        rule="with a single text column",
+    ),
+    Idle(
+        ("doc_stride", "max_windows", "window_pooling"),
+        by=("long_texts",),
+        when=lambda settled: settled.get("long_texts") != "windows",
+        rule="without long_texts: windows",
+        remedy="add long_texts: windows",
+    ),
+    Idle(
+        ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),
+        by=("use_peft",),
+        when=lambda settled: not settled.get("use_peft"),
+        rule="without use_peft: true",
+        remedy="add use_peft: true",
+    ),
+    Idle(
+        ("hub_strategy", "hub_private_repo", "hub_revision", "hub_tag_steps"),
+        by=("push_to_hub",),
+        when=lambda settled: not settled.get("push_to_hub"),
+        rule="without push_to_hub: true",
+        remedy="add push_to_hub: true",
+    ),
+    Idle(
         ("save_steps",),
         by=("save_strategy", "eval_strategy"),
         when=lambda settled: settled.get("save_strategy") != "steps",

@@ -86,7 +86,7 @@ def _setting_key(section: str, field: "dataclasses.Field[object]", value_type: V
         name=field.name,
         section=section,
         value_type=value_type,
-        bounds=Bounds(details.minimum, details.maximum, details.above, choices=details.choices),
+        bounds=Bounds(details.minimum, details.maximum, details.above, details.below, choices=details.choices),
         change=details.change,
         default_text=_default_text(field.default),
         help=details.help,
@@ -113,14 +113,15 @@ def _trainer_key(field: InstalledField, passed: Passed) -> Key:
 
 
 def _type_of_hint(hint: object) -> ValueType:
-    """Return the forms of an annotation made of scalars, `tuple[str, ...]`, mappings and None."""
+    """Return the forms of an annotation made of scalars, tuples of texts or mappings, mappings and None."""
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     parts = typing.get_args(hint) if union else (hint,)
     value_type = ValueType(optional=type(None) in parts)
     scalars = tuple(name for name, kind in _SCALARS.items() if kind in parts)
     for part in parts:
         if typing.get_origin(part) is tuple:
-            value_type = dataclasses.replace(value_type, items=True)
+            of_mappings = bool(typing.get_args(typing.get_args(part)[0]))
+            value_type = dataclasses.replace(value_type, items=True, item_entries=("any",) if of_mappings else ())
         elif typing.get_args(part):
             entries = _type_of_hint(typing.get_args(part)[1]).scalars
             value_type = dataclasses.replace(value_type, entries=entries)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from hfpipe.config.optimizers import ADAM_SETTINGS, reads_setting
 from hfpipe.config.schedules import METRIC_SCHEDULES
-from hfpipe.config.sections import FINETUNE, PRETRAIN
+from hfpipe.config.sections import FINETUNE, MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
 from hfpipe.config.settled import Settled
 
 METRICS: Mapping[str, tuple[str, ...]] = {
-    FINETUNE: (
+    SINGLE_LABEL: (
         "loss",
         "accuracy",
         "balanced_accuracy",
@@ -25,15 +25,42 @@ METRICS: Mapping[str, tuple[str, ...]] = {
         "recall",
         "f1",
     ),
+    MULTI_LABEL: (
+        "loss",
+        "subset_accuracy",
+        "hamming_loss",
+        "precision_micro",
+        "recall_micro",
+        "f1_micro",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "f1_weighted",
+        "f1_samples",
+    ),
+    REGRESSION: ("loss", "mse", "rmse", "mae", "r2", "pearson", "spearman"),
     PRETRAIN: ("loss", "perplexity", "bits_per_byte"),
 }
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
+LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "hamming_loss", "mse", "rmse", "mae")
+
+
+def find_metrics(settled: Settled) -> tuple[str, ...]:
+    """Return the names of the metrics a run has: those of its problem, or of its recipe where that has one only."""
+    return METRICS[str(settled.get("problem_type")) if settled.recipe == FINETUNE else settled.recipe]
 
 
 def plan_values(settled: Settled) -> Settled:
     """Return the values with those added that follow from the given ones."""
+    settled = _plan_problem(settled)
     settled = _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
     return _drop_adam_defaults(_plan_mode(settled))
+
+
+def _plan_problem(settled: Settled) -> Settled:
+    """A delimiter between labels says that there may be several."""
+    if settled.has("label_delimiter") and not settled.is_given("problem_type"):
+        return settled.plan("problem_type", MULTI_LABEL, cause="label_delimiter")
+    return settled
 
 
 def _plan_strategies(settled: Settled) -> Settled:

@@ -80,8 +80,8 @@ def _only_for(key: Key) -> str:
 
 
 def _metrics_block() -> str:
-    rows = ((f"`{recipe}`", ", ".join(f"`{name}`" for name in names)) for recipe, names in METRICS.items())
-    return "## Metrics for metric_for_best_model\n\n" + _table(("recipe", "metrics"), rows)
+    rows = ((f"`{kind}`", ", ".join(f"`{name}`" for name in names)) for kind, names in METRICS.items())
+    return "## Metrics for metric_for_best_model\n\n" + _table(("problem_type or recipe", "metrics"), rows)
 
 
 def _passed_block() -> str:

@@ -190,7 +190,7 @@ def _refuse(given: Given) -> Problem:
     if given.key in EXPLAINED:
         rule, _, remedy = EXPLAINED[given.key].partition("; ")
         return given.key_problem(rule, remedy)
-    if given.key in (*SECTIONS, TRAINER_SECTION, "hub") and isinstance(given.raw, dict):
+    if given.key in (*SECTIONS, TRAINER_SECTION) and isinstance(given.raw, dict):
         return given.key_problem("settings are not nested", "write its keys at the left margin, without this line")
     if given.key == RECIPE_KEY:
         return given.key_problem("must be the first key of the file" if given.origin.kind == "file" else "is no flag")

@@ -38,6 +38,12 @@ SUCCESSORS: Mapping[str, str] = {
     "label_column_names": "label_column_name",
     "delimiter": "field_delimiter",
     "max_test_samples": "max_predict_samples",
+    "dataset_config": "dataset_config_name",
+    "dataset_train_split": "train_split_name",
+    "dataset_test_split": "test_split_name",
+    "dataset_streaming": "streaming",
+    "lora_rank": "lora_r",
+    "text_columns_delimiter": "text_column_delimiter",
 }
 
 # Since transformers 5.23 these are aliases with a warning; before, they are the only names there are.
@@ -45,8 +51,6 @@ CHECKPOINTING: Mapping[str, str] = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
-
-_NOT_HERE = "is not part of this version"
 
 EXPLAINED: Mapping[str, str] = {
     "overwrite_output_dir": "is gone from transformers; write fresh_start: true to move an earlier run aside",
@@ -65,22 +69,14 @@ EXPLAINED: Mapping[str, str] = {
     "push_to_hub_token": "is saved in clear with the run; put it into the environment as HF_TOKEN",
     "token": "would be saved in clear with the run; put it into the environment as HF_TOKEN",
     "use_auth_token": "would be saved in clear with the run; put it into the environment as HF_TOKEN",
-    "cache_dir": "is decided by the environment; set HF_HOME",
     "overwrite_cache": "does nothing here; leave it out",
     "preprocessing_num_workers": "does nothing here; leave it out",
     "use_fast_tokenizer": "does nothing here; tokenizers are always the fast ones, leave it out",
     "low_cpu_mem_usage": "does nothing here; leave it out",
     "pad_to_max_length": "does nothing here; a batch is padded to its longest text, leave it out",
-    "streaming": _NOT_HERE + "; use max_train_samples to read less",
     "validation_split_percentage": "is in percent; write a share as validation_fraction: 0.05",
-    "dataset_config_name": f"{_NOT_HERE}; give files as train_file, or dataset_name: demo:imdb",
-    "task_name": f"{_NOT_HERE}; give files as train_file, or dataset_name: demo:imdb",
-    "do_regression": f"{_NOT_HERE}; a classifier has named labels",
+    "task_name": "names a task of GLUE; write dataset_name: nyu-mll/glue and dataset_config_name",
+    "do_regression": "is said by the problem; write problem_type: regression",
     "metric_name": "does nothing here; every metric is reported, choose by metric_for_best_model",
     "config_name": "does nothing here; use model_type and config_overrides",
-    "use_peft": f"{_NOT_HERE}; leave it out to train all weights",
-    "lora_r": f"{_NOT_HERE}; leave it out to train all weights",
-    "lora_alpha": f"{_NOT_HERE}; leave it out to train all weights",
-    "lora_dropout": f"{_NOT_HERE}; leave it out to train all weights",
-    "lora_target_modules": f"{_NOT_HERE}; leave it out to train all weights",
 }

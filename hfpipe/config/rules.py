@@ -6,9 +6,9 @@ from pathlib import Path
 from hfpipe.config.effects import find_idle_settings
 from hfpipe.config.installed import find_package
 from hfpipe.config.optimizers import check_optimizer
-from hfpipe.config.plan import LOWER_IS_BETTER, METRICS
+from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
 from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
-from hfpipe.config.sections import FINETUNE
+from hfpipe.config.sections import FINETUNE, MULTI_LABEL, REGRESSION
 from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
 
@@ -28,6 +28,8 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_evaluation(settled),
         *_check_precision(settled),
         *_check_class_weights(settled),
+        *_check_problem(settled),
+        *_check_windows(settled),
         *_check_reporters(settled),
         *check_optimizer(settled),
         *check_schedule(settled),
@@ -105,9 +107,12 @@ def _check_save_steps(settled: Settled) -> Iterator[Problem]:
 
 
 def _check_metric(settled: Settled) -> Iterator[Problem]:
-    metric, known = settled.get("metric_for_best_model"), METRICS[settled.recipe]
+    metric, known = settled.get("metric_for_best_model"), find_metrics(settled)
     if metric not in known:
-        yield settled.problem("metric_for_best_model", "no such metric", f"use one of {', '.join(known)}")
+        rule = (
+            f"no such metric of {settled.get('problem_type')}" if settled.is_given("problem_type") else "no such metric"
+        )
+        yield settled.problem("metric_for_best_model", rule, f"use one of {', '.join(known)}")
     elif settled.is_given("greater_is_better") and settled.get("greater_is_better") == (metric in LOWER_IS_BETTER):
         direction = "lower" if metric in LOWER_IS_BETTER else "greater"
         yield settled.problem("greater_is_better", f"{metric} is better when {direction}", "leave it out")
@@ -151,6 +156,27 @@ def _check_class_weights(settled: Settled) -> Iterator[Problem]:
         )
     if isinstance(weights, dict) and any(weight <= 0 for weight in weights.values()):
         yield settled.problem("class_weights", "weights must be above 0", "leave labels out of the data to ignore them")
+
+
+def _check_problem(settled: Settled) -> Iterator[Problem]:
+    """Find what a number to predict cannot have, and a delimiter where a row has one label."""
+    problem = settled.get("problem_type")
+    if settled.has("label_delimiter") and problem != MULTI_LABEL:
+        rule = f"has no effect: under problem_type {problem} a row has one label"
+        yield settled.problem("label_delimiter", rule, f"write problem_type: {MULTI_LABEL}, or remove it")
+    for key in ("label_names", "class_weights", "label_smoothing_factor"):
+        if problem == REGRESSION and settled.is_given(key):
+            yield settled.problem(key, "has no effect on a number to predict (problem_type: regression)", "remove it")
+
+
+def _check_windows(settled: Settled) -> Iterator[Problem]:
+    stride, length = settled.get("doc_stride"), settled.get("max_seq_length")
+    if settled.recipe != FINETUNE or settled.get("long_texts") != "windows":
+        return
+    # half a window at least must be new, or a text of n tokens becomes many times n
+    if isinstance(stride, int) and isinstance(length, int) and stride * 2 > length:
+        rule = f"over half of max_seq_length ({length:,}), so that windows would hold little that is new"
+        yield settled.problem("doc_stride", rule, f"write at most {length // 2:,}")
 
 
 def _check_reporters(settled: Settled) -> Iterator[Problem]:

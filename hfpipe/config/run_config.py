@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hfpipe.config.given import Origin
-from hfpipe.config.sections import DataSettings, EvaluationSettings, ModelSettings, TrainingSettings
+from hfpipe.config.sections import DataSettings, EvaluationSettings, HubSettings, ModelSettings, TrainingSettings
 from hfpipe.config.values import JSON
 
 
@@ -23,6 +23,7 @@ class RunConfig:
     model: ModelSettings
     training: TrainingSettings
     evaluation: EvaluationSettings
+    hub: HubSettings
     trainer_arguments: Mapping[str, Any]
     origins: Mapping[str, Origin]
     config_file: Path | None
@@ -41,6 +42,7 @@ class RunConfig:
             "model": vars(self.model),
             "training": vars(self.training),
             "evaluation": vars(self.evaluation),
+            "hub": vars(self.hub),
             "trainer": dict(self.trainer_arguments),
         }
 

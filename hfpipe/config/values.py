@@ -40,7 +40,8 @@ class ValueType:
     """The forms a setting may take.
 
     `scalars` are tried in the order bool, int, float, str. `entries` are the scalars a mapping may hold, with 'any'
-    for whatever YAML can say. `comma_list` splits one text at commas: for names, never for files.
+    for whatever YAML can say; `item_entries` is the same for a list of mappings. `comma_list` splits one text at
+    commas: for names, never for files.
     """
 
     scalars: tuple[str, ...] = ()
@@ -48,11 +49,12 @@ class ValueType:
     entries: tuple[str, ...] = ()
     optional: bool = False
     comma_list: bool = False
+    item_entries: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         names = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
         forms = [names[scalar] for scalar in self.scalars]
-        forms += ["a list"] if self.items else []
+        forms += [("a list of mappings" if self.item_entries else "a list")] if self.items else []
         forms += ["a mapping"] if self.entries else []
         return " or ".join(forms)
 
@@ -124,6 +126,8 @@ def parse_value(raw: Raw, value_type: ValueType, bounds: Bounds) -> object:
     """
     if isinstance(raw, Scalar):
         return _parse_single(raw, value_type, bounds)
+    if isinstance(raw, list) and value_type.item_entries:
+        return tuple(_parse_mapping(item, value_type) for item in raw)
     if isinstance(raw, list) and value_type.items:
         return tuple(check_bounds(_item_text(item), bounds) for item in raw)
     if isinstance(raw, dict) and value_type.entries:
@@ -136,9 +140,17 @@ def _parse_single(raw: Scalar, value_type: ValueType, bounds: Bounds) -> object:
         return tuple(check_bounds(part.strip(), bounds) for part in raw.text.split(","))
     if value_type.entries and ("=" in raw.text or not value_type.scalars):
         return _parse_assignments(raw, value_type.entries)
+    if value_type.item_entries:
+        raise Unfit(f"must be {value_type}", "write '[{dataset_name: a, weight: 1}, ...]'")
     if value_type.items and not value_type.scalars:
         return (check_bounds(raw.text, bounds),)
     return check_bounds(parse_scalar(raw, value_type.scalars), bounds)
+
+
+def _parse_mapping(raw: Raw, value_type: ValueType) -> Mapping[str, object]:
+    if not isinstance(raw, dict):
+        raise Unfit(f"must be {value_type}", "write '- key: value' for each item")
+    return {key: _parse_entry(key, item, value_type.item_entries) for key, item in raw.items()}
 
 
 def _item_text(raw: Raw) -> str:

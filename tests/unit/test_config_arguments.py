@@ -14,7 +14,7 @@ from hfpipe.config.installed import read_installed_fields, read_reporters
 from hfpipe.config.keys import TRAINER_SECTION, read_keys, read_retired, suggest_key
 from hfpipe.config.plan import METRICS
 from hfpipe.config.retired import CHECKPOINTING, EXPLAINED, SUCCESSORS
-from hfpipe.config.sections import SECTIONS
+from hfpipe.config.sections import FINETUNE, MULTI_LABEL, PRETRAIN, REGRESSION, SECTIONS, SINGLE_LABEL
 from hfpipe.config.values import ValueType
 
 # In the table, and not in every tested version.
@@ -42,10 +42,11 @@ def test_retired_names_are_no_keys_and_lead_to_keys() -> None:
 
 
 def test_recipe_defaults_are_passed_arguments() -> None:
-    assert METRICS.keys() == RECIPES.keys()
+    kinds = {PRETRAIN: (PRETRAIN,), FINETUNE: (SINGLE_LABEL, MULTI_LABEL, REGRESSION)}
+    assert kinds.keys() == RECIPES.keys() and set().union(*kinds.values()) == METRICS.keys()
     for recipe in RECIPES.values():
         assert set(recipe.defaults) <= set(PASSED)
-        assert recipe.defaults["metric_for_best_model"] in METRICS[recipe.name]
+        assert all(recipe.defaults["metric_for_best_model"] in METRICS[kind] for kind in kinds[recipe.name])
 
 
 def test_checkpointing_is_known_by_one_name() -> None:
