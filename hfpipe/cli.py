@@ -8,12 +8,15 @@ in well under a second.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from hfpipe.errors import HfpipeError, Stopped
+
+if TYPE_CHECKING:
+    from hfpipe.evaluation.metrics import ClassScore
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -27,10 +30,14 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings that take the place of the file's.")
 ]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output_dir of a finished run.")]
-DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .jsonl or .parquet file.")]
+DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .json, .jsonl, .parquet, ...")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts scored at once.")]
-TextColumn = Annotated[str | None, typer.Option(help="The column that holds the text, if not that of the training.")]
+TextColumn = Annotated[
+    list[str] | None, typer.Option(help="The column of the text, if not that of the training; again for a joined one.")
+]
+TextPairColumn = Annotated[str | None, typer.Option(help="The column of the second text, if not the training's.")]
 Delimiter = Annotated[str | None, typer.Option(help="The delimiter of a .csv file, if it is not ','.")]
+Encoding = Annotated[str | None, typer.Option(help="The encoding of the file, as in cp1252, if it is not UTF-8.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file where it exists.")]
 
 
@@ -96,15 +103,35 @@ def check(file: RunFile, overrides: Overrides = None) -> None:
     raise typer.Exit(USER_MISTAKE if report.problems else 0)
 
 
-@app.command()
-def recipes() -> None:
-    """List the named runs and the recipes they belong to."""
+recipes_app = typer.Typer(help="List the named runs and the recipes they belong to; 'copy' makes one yours.")
+app.add_typer(recipes_app, name="recipes")
+
+
+@recipes_app.callback(invoke_without_command=True)
+def recipes(context: typer.Context) -> None:
+    """List the named runs and the recipes they belong to; 'copy' makes one yours."""
+    if context.invoked_subcommand is not None:
+        return
     from hfpipe.config import RECIPES, list_named_runs
 
     print("Named runs: hfpipe run NAME [KEY=VALUE]...")
     _print_table([(run.name, run.recipe, run.summary) for run in list_named_runs()])
     print("\nRecipes: the first line of a YAML file of your own is 'recipe: NAME'")
     _print_table([(recipe.name, recipe.summary) for recipe in RECIPES.values()])
+    print("\nTo change one: hfpipe recipes copy NAME [FOLDER]")
+
+
+@recipes_app.command("copy")
+def copy_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A run, a recipe, or a file of accelerate_configs.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; '.' by default.")] = Path(),
+    overwrite: Overwrite = False,
+) -> None:
+    """Copy a named run, a recipe or an accelerate file into a folder, to change it there."""
+    from hfpipe.config.copying import copy_shipped
+
+    copied = copy_shipped(name, folder, overwrite=overwrite)
+    print(f"wrote {copied.path}\nnext: {copied.next_command}")
 
 
 @app.command()
@@ -114,21 +141,24 @@ def predict(
     output: Annotated[Path, typer.Option(help="A .csv, .tsv or .jsonl file; '-' is CSV on standard output.")] = STDOUT,
     batch_size: BatchSize = 32,
     text_column: TextColumn = None,
+    text_pair_column: TextPairColumn = None,
     delimiter: Delimiter = None,
+    encoding: Encoding = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Add the predicted label and the probability of each label to every row of a file, in its order."""
-    from hfpipe.inference.tables import check_output, survey_table
+    """Add what a classifier says of it to every row of a file, in its order: labels and probabilities, or a number."""
+    from hfpipe.inference.tables import TextColumns, check_output, survey_table
 
     check_output(output, overwrite=overwrite)
-    table = survey_table(file, delimiter=delimiter)
+    table = survey_table(file, delimiter=delimiter, encoding=encoding)
     from hfpipe.inference.loading import load_classifier
     from hfpipe.inference.scoring_files import predict_file
 
     classifier = load_classifier(run_dir)
-    done = predict_file(classifier, table, output, text_column=text_column, batch_size=batch_size)
+    columns = TextColumns(tuple(text_column or ()), pair=text_pair_column)
+    done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size)
     empty = f", {done.empty:,} of them without text and so without a label" if done.empty else ""
-    print(f"{output}: {done.rows:,} rows{empty}; texts from column '{done.text_column}'", file=sys.stderr)
+    print(f"{output}: {done.rows:,} rows{empty}; texts from column {done.columns}", file=sys.stderr)
 
 
 @app.command()
@@ -138,8 +168,10 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="A .json file to write the scores to as well.")] = None,
     batch_size: BatchSize = 32,
     text_column: TextColumn = None,
+    text_pair_column: TextPairColumn = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the label, if not the training's.")] = None,
     delimiter: Delimiter = None,
+    encoding: Encoding = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a classifier on a labelled file by the metrics of its training."""
@@ -147,20 +179,20 @@ def evaluate(
 
     if output is not None:
         check_output(output, suffixes=(".json",), overwrite=overwrite)
-    survey_table(file, delimiter=delimiter)
-    from hfpipe.evaluation.labelled_file import LabelledFile, evaluate_file, read_label_names
+    survey_table(file, delimiter=delimiter, encoding=encoding)
+    from hfpipe.evaluation.labelled_file import LabelledFile, evaluate_file
     from hfpipe.inference.loading import load_classifier
     from hfpipe.records.run_directory import write_json
 
     classifier = load_classifier(run_dir)
-    labelled = LabelledFile(file, text_column, label_column, delimiter, read_label_names(run_dir))
+    texts = tuple(text_column or ())
+    labelled = LabelledFile(file, texts, text_pair_column, label_column, delimiter, encoding)
     scores = evaluate_file(classifier, labelled, batch_size=batch_size)
     print("\n".join(scores.lines), file=sys.stderr)
     _print_table([(name, f"{value:.4f}") for name, value in scores.metrics.items()])
-    print()
-    heading = ("label", "precision", "recall", "f1", "rows")
-    rows = ((c.label, *(f"{x:.4f}" for x in (c.precision, c.recall, c.f1)), f"{c.support:,}") for c in scores.per_class)
-    _print_table([heading, *rows])
+    if scores.per_class:
+        print()
+        _print_table([("label", "precision", "recall", "f1", "rows"), *map(_class_row, scores.per_class)])
     if output is not None:
         write_json(output, scores.to_json())
 
@@ -181,6 +213,11 @@ def generate(
     settings = GenerationSettings(max_new_tokens, temperature, top_p, seed)
     loaded = load_generator(run_dir)
     print("\n\n".join(continue_prompts(loaded.model, loaded.tokenizer, prompt, settings)))
+
+
+def _class_row(scores: "ClassScore") -> Sequence[str]:
+    rates = (scores.precision, scores.recall, scores.f1)
+    return (scores.label, *(f"{rate:.4f}" for rate in rates), f"{scores.support:,}")
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

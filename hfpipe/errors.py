@@ -68,6 +68,12 @@ class TrainingError(HfpipeError):
     subject = "the training"
 
 
+class HubError(HfpipeError):
+    """The Hub cannot be reached or refuses, or what was to go there, or came from there, must not."""
+
+    subject = "the Hub"
+
+
 class Stopped(Exception):
     """A run ended by a signal after its state was saved; the same command goes on from there."""
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
-import yaml
 
 from hfpipe.config import (
     RunConfig,
@@ -29,6 +28,14 @@ from hfpipe.config import (
     find_named_run,
     find_recipe_module,
     load_config,
+)
+from hfpipe.config.accelerate_file import (
+    AccelerateFile,
+    Machines,
+    check_devices,
+    check_installed,
+    place_machine,
+    read_accelerate_file,
 )
 from hfpipe.config.entry import EXIT_CODE_FILE
 from hfpipe.config.sections import FINETUNE
@@ -92,10 +99,12 @@ def check_data(config: RunConfig) -> None:
         DataError: If it cannot be used as it stands.
     """
     # numpy and pyarrow come with this module, and a mistake in the configuration needs neither
-    from hfpipe.data import parts
+    from hfpipe.data import corpora, parts
 
-    load = parts.load_labelled_parts if config.recipe == FINETUNE else parts.load_document_parts
-    load(config.data, seed=config.training.seed)
+    if config.recipe == FINETUNE:
+        parts.load_labelled_parts(config.data, seed=config.training.seed, cache_dir=config.model.cache_dir)
+    else:
+        corpora.load_corpus(config)
 
 
 def start(launch: Launch) -> int:
@@ -130,17 +139,37 @@ def _check_single(config: RunConfig) -> None:
 
 
 def _under_accelerate(config: RunConfig, recipe: Path, arguments: Sequence[str], *, accelerate_file: Path) -> Launch:
-    settings = read_accelerate_file(accelerate_file)
+    file = read_accelerate_file(accelerate_file)
+    machines = place_machine(file, os.environ)
     wanted = config.training.num_processes
-    processes = wanted or settings.num_processes
+    processes = _check_processes(config, file, machines)
+    check_installed(file)
+    check_devices(file, processes // machines.count)
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_file)]
+    launcher += machines.options
     if wanted is not None:
         launcher += ["--num_processes", str(wanted)]
-    elif processes is not None:
+    else:
         # the recipe cannot see how many were asked for, and accelerate may start fewer without a word
         arguments = [*arguments, "--num_processes", str(processes)]
-    environment = _thread_environment(max(1, (processes or 1) // settings.num_machines))
+    environment = _thread_environment(processes // machines.count)
+    if file.use_cpu:
+        # under several processes accelerate forgets use_cpu, and takes the GPUs where there are any
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     return Launch((*launcher, str(recipe), *arguments), recipe, under_accelerate=True, environment=environment)
+
+
+def _check_processes(config: RunConfig, file: AccelerateFile, machines: Machines) -> int:
+    """Return how many processes are asked for, over all machines."""
+    wanted = config.training.num_processes
+    processes = wanted or file.num_processes
+    place = config.place("num_processes") if wanted else f"{file.path}: num_processes"
+    if processes is None:
+        raise ConfigError(Problem(place, "", "is not given", "add num_processes=2, or write it into the file"))
+    if processes % machines.count:
+        rule = f"cannot be shared out evenly among {machines.count:,} machines"
+        raise ConfigError(Problem(place, f"{processes:,}", rule, "name the processes of all machines together"))
+    return processes
 
 
 def _thread_environment(processes_here: int) -> dict[str, str]:
@@ -152,34 +181,6 @@ def _thread_environment(processes_here: int) -> dict[str, str]:
     if "OMP_NUM_THREADS" in os.environ:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, usable_cores() // processes_here))}
-
-
-@dataclass(frozen=True)
-class AccelerateFile:
-    """What a launch needs to know of an accelerate file; None where it leaves the number to accelerate."""
-
-    num_processes: int | None
-    num_machines: int
-
-
-def read_accelerate_file(path: Path) -> AccelerateFile:
-    """Return what `path` says about processes and machines.
-
-    Raises:
-        ConfigError: If it is no YAML mapping or a number is none.
-    """
-    remedy = "write one with 'accelerate config --config_file <file>'"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(Problem(str(path), rule="is not YAML", remedy=remedy)) from error
-    if not isinstance(values, dict):
-        raise ConfigError(Problem(str(path), rule="is not an accelerate file", remedy=remedy))
-    for key in ("num_processes", "num_machines"):
-        if not isinstance(values.get(key, 1), int) or values.get(key, 1) < 1:
-            problem = Problem(f"{path}: {key}", str(values[key]), "is not a whole number above 0", remedy)
-            raise ConfigError(problem)
-    return AccelerateFile(values.get("num_processes"), values.get("num_machines", 1))
 
 
 def _supervise(launch: Launch) -> int:
@@ -198,11 +199,14 @@ def _supervise(launch: Launch) -> int:
 def _wait(launcher: "subprocess.Popen[bytes]", exit_code_file: Path) -> None:
     """Wait for the launcher's end; it is told to end when one process left long ago and others still wait for it."""
     left_at: float | None = None
+    is_told = False
     while launcher.poll() is None:
         if left_at is None and exit_code_file.exists():
             left_at = time.monotonic()
-        elif left_at is not None and time.monotonic() - left_at > GRACE_SECONDS:
+        elif left_at is not None and not is_told and time.monotonic() - left_at > GRACE_SECONDS:
+            # once: a second signal would end it before it has killed the processes that wait
             launcher.terminate()
+            is_told = True
         time.sleep(POLL_SECONDS)
 
 

@@ -17,6 +17,7 @@ def run(config: RunConfig) -> None:
     from transformers import set_seed
 
     from hfpipe.data.parts import load_labelled_parts
+    from hfpipe.models.adapters import add_adapter
     from hfpipe.models.classifiers import load_classifier
     from hfpipe.models.tokenizers import load_tokenizer
     from hfpipe.training.export import export_model
@@ -32,25 +33,26 @@ def run(config: RunConfig) -> None:
     if session.is_done:
         return report_done(session)
 
-    parts = load_labelled_parts(config.data, seed=config.training.seed)
+    parts = load_labelled_parts(config.data, seed=config.training.seed, cache_dir=config.model.cache_dir)
     begin(session, parts.summary, label_names=parts.label_names)
 
     tokenizer = load_tokenizer(config.model)
     set_seed(config.training.seed)  # the new head draws random weights
-    loaded = load_classifier(config.model, parts.label_names, tokenizer)
+    loaded = load_classifier(config.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
-    describe_model(session, loaded.model, new_parameters=loaded.new_parameters)
+    model = add_adapter(config.model, loaded.model, new_parameters=loaded.new_parameters)
+    describe_model(session, model, new_parameters=loaded.new_parameters)
 
-    objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
-    task = classification_task(objective, config, parts.label_names)
-    trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=task)
+    objective = build_classification_objective(config, parts)
+    task = classification_task(objective, config, parts)
+    trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
     metrics = train(session, trainer)
 
     metrics |= score(trainer, rows.validation, prefix="eval")
     if rows.test is not None:
         metrics |= score(trainer, rows.test, prefix="test")
     export_model(trainer, rows.validation)
-    show_classified(session, trainer, parts.label_names)
+    show_classified(session, trainer, parts)
     return finish(session, trainer, metrics)
 
 

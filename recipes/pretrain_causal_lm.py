@@ -16,12 +16,14 @@ def run(config: RunConfig) -> None:
     """Go through one run, from the seed to the record."""
     from transformers import set_seed
 
-    from hfpipe.data.parts import load_document_parts
+    from hfpipe.data.corpora import load_corpus
+    from hfpipe.models.adapters import add_adapter
     from hfpipe.models.causal import load_causal_lm
+    from hfpipe.training.corpus_rows import tokenize_corpus
     from hfpipe.training.export import export_model
     from hfpipe.training.loop import score, train
     from hfpipe.training.objectives import build_causal_lm_objective
-    from hfpipe.training.preparation import build_trainer, describe_model, prepare_tokenizer, tokenize_document_parts
+    from hfpipe.training.preparation import build_trainer, describe_model, prepare_tokenizer
     from hfpipe.training.recording import begin, finish, report_done
     from hfpipe.training.samples import show_continuations
     from hfpipe.training.session import open_session
@@ -31,13 +33,14 @@ def run(config: RunConfig) -> None:
     if session.is_done:
         return report_done(session)
 
-    parts = load_document_parts(config.data, seed=config.training.seed)
+    parts = load_corpus(config, processes=session.args.world_size)
     begin(session, parts.summary)
 
     tokenizer = prepare_tokenizer(session, parts.train.texts)
     set_seed(config.training.seed)  # a new model draws random weights
-    model = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
-    rows = tokenize_document_parts(session, parts, tokenizer)
+    whole = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
+    model = add_adapter(config.model, whole)
+    rows = tokenize_corpus(session, parts, tokenizer)
     describe_model(session, model)
 
     task = causal_lm_task(build_causal_lm_objective(config))

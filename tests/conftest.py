@@ -2,17 +2,19 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+from offline import HUB_PORT  # first of all: libraries read their endpoint when they are imported
+
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Tiny models gain nothing from a second thread, and a fixed number keeps sums bit-equal.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from hub_server import HubServer
 
 from hfpipe.config import RunConfig, load_config
 
@@ -59,6 +61,27 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     return make
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """A Hub of this test's own at the endpoint of this process: online, with empty caches and nobody logged in.
+
+    Processes that the test starts reach it too. Log in by `monkeypatch.setenv("HF_TOKEN", ...)`.
+    """
+    import huggingface_hub
+
+    home = tmp_path_factory.mktemp("hugging_face")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", home / "datasets")
+    with HubServer(HUB_PORT) as server:
+        yield server
+    huggingface_hub.close_session()
+    assert server.crashes == []
+
+
 def save_tiny_checkpoint(architecture: str, folder: Path) -> None:
     """Save a model of about 10,000 parameters without dropout, and a tokenizer, to `folder`."""
     import torch
@@ -83,7 +106,7 @@ def save_tiny_checkpoint(architecture: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-ENCODERS = ("bert", "distilbert", "modernbert")
+ENCODERS = ("bert", "distilbert", "modernbert", "deberta-v2")
 TINY: Mapping[str, Mapping[str, Any]] = {
     "bert": {
         "hidden_size": 32,
@@ -110,6 +133,16 @@ TINY: Mapping[str, Mapping[str, Any]] = {
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "max_position_embeddings": 64,
+    },
+    "deberta-v2": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "pooler_dropout": 0.0,
     },
     "gpt2": {
         "n_embd": 32,

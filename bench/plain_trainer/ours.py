@@ -97,10 +97,10 @@ def _assemble_classifier(session: Session) -> Assembled:
     parts = load_labelled_parts(config.data, seed=config.training.seed)
     begin(session, parts.summary, label_names=parts.label_names)
     tokenizer = load_tokenizer(config.model)
-    loaded = load_classifier(config.model, parts.label_names, tokenizer)
+    loaded = load_classifier(config.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
-    objective = build_classification_objective(config, parts.train.label_ids, parts.label_names)
-    task = classification_task(objective, config, parts.label_names)
+    objective = build_classification_objective(config, parts)
+    task = classification_task(objective, config, parts)
     trainer = build_trainer(session, loaded.model, tokenizer, rows=rows, task=task)
     return Assembled(session, trainer, rows)
 

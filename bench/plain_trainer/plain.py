@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 def labelled_rows(rows: LabelledRows) -> list[Row]:
     """Return the rows hfpipe trains on as the features a plain Trainer takes."""
-    return [{"input_ids": rows.texts.row(row).tolist(), "labels": int(rows.label_ids[row])} for row in range(len(rows))]
+    return [{"input_ids": rows.texts.row(row).tolist(), "labels": int(rows.targets[row])} for row in range(len(rows))]
 
 
 def block_rows(rows: BlockRows) -> list[Row]:

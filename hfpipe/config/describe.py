@@ -1,11 +1,14 @@
 """Text about settings: a resolved configuration with its origins, and the help of a recipe."""
 
+import textwrap
 from collections.abc import Iterable
 
 from hfpipe.config.keys import TRAINER_SECTION, Key, read_keys
 from hfpipe.config.recipes import RECIPES
 from hfpipe.config.run_config import RunConfig
 from hfpipe.config.settled import read_defaults, show_value
+
+_HELP_WIDTH = 120
 
 TITLES = {
     "data": "Data",
@@ -62,7 +65,8 @@ def short_type(key: Key) -> str:
 
 def _setting_lines(key: Key) -> str:
     default = f"  [default: {key.default_text}]" if key.default_text else ""
-    return f"  --{key.name}  {short_type(key)}{default}\n      {key.help}"
+    meaning = textwrap.fill(key.help, _HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"  --{key.name}  {short_type(key)}{default}\n{meaning}"
 
 
 def _trainer_lines(keys: Iterable[Key], recipe: str) -> list[str]:

@@ -14,6 +14,7 @@ from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
 
 _DEMO = "demo:"
+_HUB_NAMES = ("dataset_name", "model_name_or_path", "tokenizer_name")
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def _is_overridden(settled: Settled, key: str, by: tuple[str, ...]) -> bool:
     return any(settled.origin(other).outranks(settled.origin(key)) for other in by)
 
 
-def _names_local_model(settled: Settled) -> bool:
-    name = str(settled.get("model_name_or_path") or "")
-    return name.startswith(_DEMO) or Path(name).is_dir()
+def _is_on_hub(settled: Settled, key: str) -> bool:
+    """Tell whether `key` is set to a name on the Hub, rather than to a demo or a folder."""
+    name = str(settled.get(key) or "")
+    return bool(name) and not name.startswith(_DEMO) and not Path(name).expanduser().is_dir()
 
 
 def _trackio_is_off(settled: Settled) -> bool:
@@ -83,19 +85,45 @@ _IDLE: tuple[Idle, ...] = (
         remedy="remove one of them",
     ),
     Idle(
-        (
-            "validation_file",
-            "test_file",
-            "text_column_names",
-            "label_column_name",
-            "field_delimiter",
-            "document_per",
-            "label_names",
-        ),
+        ("validation_fraction",),
+        by=("validation_split_name",),
+        when=lambda settled: settled.has("validation_split_name"),
+        rule="beside validation_split_name",
+        remedy="remove one of them",
+    ),
+    Idle(
+        ("validation_file", "test_file", "field_delimiter", "encoding", "document_per"),
         by=("dataset_name",),
         when=lambda settled: settled.has("dataset_name"),
-        rule="beside dataset_name, which brings its own parts and columns",
+        rule="beside dataset_name, which brings its own parts",
         remedy="remove it, or give your own train_file in place of dataset_name",
+    ),
+    Idle(
+        ("text_column_names", "text_pair_column_name", "label_column_name", "label_names"),
+        by=("dataset_name",),
+        when=lambda settled: str(settled.get("dataset_name")).startswith(_DEMO),
+        rule="beside this dataset_name, which brings its own columns",
+        remedy="remove it, or give your own train_file in place of dataset_name",
+    ),
+    Idle(
+        (
+            "dataset_config_name",
+            "dataset_revision",
+            "train_split_name",
+            "validation_split_name",
+            "test_split_name",
+        ),
+        by=("dataset_name",),
+        when=lambda settled: not _is_on_hub(settled, "dataset_name"),
+        rule="without a dataset_name on the Hub",
+    ),
+    Idle(
+        ("cache_dir",),
+        by=("dataset_name", "model_name_or_path", "tokenizer_name", "dataset_mixture"),
+        when=lambda settled: (
+            not settled.has("dataset_mixture") and not any(_is_on_hub(settled, key) for key in _HUB_NAMES)
+        ),
+        rule="where nothing comes from the Hub",
     ),
     Idle(
         ("max_predict_samples",),
@@ -121,7 +149,7 @@ _IDLE: tuple[Idle, ...] = (
     Idle(
         ("model_revision",),
         by=("model_name_or_path",),
-        when=lambda settled: not settled.has("model_name_or_path") or _names_local_model(settled),
+        when=lambda settled: not _is_on_hub(settled, "model_name_or_path"),
         rule="without a model_name_or_path on the Hub",
     ),
     Idle(

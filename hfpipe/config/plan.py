@@ -10,6 +10,7 @@ from hfpipe.config.optimizers import ADAM_SETTINGS, reads_setting
 from hfpipe.config.schedules import METRIC_SCHEDULES
 from hfpipe.config.sections import FINETUNE, MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
 from hfpipe.config.settled import Settled
+from hfpipe.config.streaming import plan_streaming
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     SINGLE_LABEL: (
@@ -51,7 +52,7 @@ def find_metrics(settled: Settled) -> tuple[str, ...]:
 
 def plan_values(settled: Settled) -> Settled:
     """Return the values with those added that follow from the given ones."""
-    settled = _plan_problem(settled)
+    settled = plan_streaming(_plan_problem(settled))
     settled = _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
     return _drop_adam_defaults(_plan_mode(settled))
 

@@ -10,6 +10,7 @@ from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
 from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
 from hfpipe.config.sections import FINETUNE, MULTI_LABEL, REGRESSION
 from hfpipe.config.settled import Settled
+from hfpipe.config.streaming import check_streaming
 from hfpipe.errors import Problem
 
 _DATASETS = ("demo:imdb",)
@@ -31,6 +32,7 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_problem(settled),
         *_check_windows(settled),
         *_check_reporters(settled),
+        *check_streaming(settled),
         *check_optimizer(settled),
         *check_schedule(settled),
         *find_idle_settings(settled),
@@ -54,10 +56,12 @@ def _by_strength(settled: Settled, first: str, second: str) -> tuple[str, str]:
 
 def _check_sources(settled: Settled) -> Iterator[Problem]:
     name = settled.get("dataset_name")
-    if name is not None and name not in _DATASETS:
-        remedy = "download it and give its files as train_file"
-        remedy = "give a file as train_file" if Path(str(name)).exists() else remedy
-        yield settled.problem("dataset_name", f"must be {_DATASETS[0]} in this version", remedy)
+    if str(name).startswith("demo:") and name not in _DATASETS:
+        yield settled.problem("dataset_name", "no such demo data set", f"the one there is: {_DATASETS[0]}")
+    elif name is not None and Path(str(name)).expanduser().exists():
+        what = "a folder" if Path(str(name)).expanduser().is_dir() else "a file"
+        rule = f"is {what} here, and names data sets of the Hub"
+        yield settled.problem("dataset_name", rule, "write train_file in place of dataset_name")
     if name is not None and settled.has("train_file"):
         kept, other = _by_strength(settled, "dataset_name", "train_file")
         yield settled.problem(kept, f"given beside {other} ({settled.origin(other)})", f"set {other} to null")
@@ -70,6 +74,11 @@ def _check_model(settled: Settled) -> Iterator[Problem]:
     if name is None and settled.recipe == FINETUNE:
         remedy = "set it to a folder, a name on the Hub, or demo:minilm"
         yield Problem("model_name_or_path", "", "no model to fine-tune is given", remedy)
+    if name is None and settled.get("use_peft"):
+        rule = "an adapter changes a model that is there, and none is named"
+        yield settled.problem("use_peft", rule, "set model_name_or_path, or train all weights")
+    if settled.get("use_peft") and find_package("peft") is None:
+        yield settled.problem("use_peft", "peft is not installed", "pip install 'hfpipe[peft]'")
     for key in ("model_name_or_path", "tokenizer_name"):
         value = settled.get(key)
         if isinstance(value, str) and value.startswith("demo:") and value not in _DEMO_MODELS:

@@ -73,6 +73,21 @@ def find_recipe_module(recipe: str) -> Path:
     return path
 
 
+def find_shipped(name: str) -> Path:
+    """Return the file that `name` means among all that ships: a run, a recipe's module, an accelerate file or script.
+
+    Raises:
+        ConfigError: If nothing has this name.
+    """
+    known = {path.relative_to(_find_folder(_RECIPES)).with_suffix("").as_posix(): path for path in _named_files()}
+    known |= {recipe: find_recipe_module(recipe) for recipe in RECIPES}
+    known |= {path.stem: path for path in sorted(_find_folder(_ACCELERATE_CONFIGS).glob("*.yaml"))}
+    known |= {path.name: path for path in sorted(_find_folder(_ACCELERATE_CONFIGS).glob("*.sbatch"))}
+    return _find(
+        name.removesuffix(".py"), known, rule="nothing of this name ships", remedy=f"these do: {', '.join(known)}"
+    )
+
+
 def _find_folder(name: str) -> Path:
     installed = _PACKAGE / name
     return installed if installed.is_dir() else _PACKAGE.parent / name

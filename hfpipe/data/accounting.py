@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hfpipe.data.columns import ColumnChoice
 from hfpipe.data.record_stream import SourceFile
@@ -24,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "over_max_samples": "beyond the number of samples asked for",
     "over_long": "longer than max_seq_length tokens, cut at the end",
     "also_in_test": "text stands in the test part too",
+    "without_labels": "no label at all (an empty list or cell)",
 }
 
 _CHOSEN = ("held_out_for_validation", "over_max_samples")  # by the seed: their places tell nothing
@@ -87,18 +88,46 @@ class PartAccount:
 
 @dataclass(frozen=True)
 class FileFingerprint:
-    """A file as it was read: name, size and SHA-256 of its bytes."""
+    """A file as it was read: name, size and SHA-256 of its bytes; None for a file that is read while training.
+
+    What has an `identity`, such as the revision of a data set, is known by it: `sha256` is then that of the identity.
+    """
 
     name: str
     size_bytes: int
-    sha256: str
+    sha256: str | None
+    identity: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fingerprint for a record."""
+        known = {"size_bytes": self.size_bytes} if self.identity is None else {"identity": self.identity}
+        return {"name": self.name, **known, "sha256": self.sha256}
+
+    def line(self) -> str:
+        """Return the fingerprint as a line for the log."""
+        if self.identity is not None:
+            return f"data {self.name}: {self.identity}"
+        return f"file {self.name}: {self.size_bytes:,} bytes, sha256 {str(self.sha256)[:16]}"
+
+
+class Statistics(Protocol):
+    """What is said of the targets of a part beside the counts of its labels."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the statistics for a record."""
+        ...
+
+    def line(self) -> str:
+        """Return the statistics as words for the log."""
+        ...
 
 
 @dataclass(frozen=True)
 class DataSummary:
     """All that is known of the data before anything is tokenized.
 
-    `label_counts` holds, for each label in the order of its id, the rows used by part.
+    `label_counts` holds, for each label in the order of its id, the rows used by part; `statistics` says by part what
+    counts do not say: the range of numbers to predict, or how many labels rows have.
     """
 
     parts: Mapping[str, PartAccount]
@@ -106,6 +135,7 @@ class DataSummary:
     columns: ColumnChoice
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
     def with_over_long(self, over_long: Mapping[str, tuple[int, Sequence[str]]]) -> "DataSummary":
         """Return the summary with the texts of each part that are longer than `max_seq_length` tokens.
@@ -125,14 +155,9 @@ class DataSummary:
         return {
             "parts": {name: account.to_json() for name, account in self.parts.items()},
             "labels": {label: dict(counts) for label, counts in self.label_counts.items()},
-            "columns": {
-                "text": self.columns.text,
-                "text_found": self.columns.text_found,
-                "label": self.columns.label,
-                "label_found": self.columns.label_found,
-                "unread": list(self.columns.unread),
-            },
-            "files": [{"name": f.name, "size_bytes": f.size_bytes, "sha256": f.sha256} for f in self.files],
+            "targets": {part: statistics.to_json() for part, statistics in self.statistics.items()},
+            "columns": self.columns.to_json(),
+            "files": [file.to_json() for file in self.files],
             "notes": list(self.notes),
         }
 
@@ -142,6 +167,7 @@ class DataSummary:
         for name, account in self.parts.items():
             lines.extend(account.lines(name))
         lines.extend(f"label {index}: {line}" for index, line in enumerate(self._label_lines()))
+        lines.extend(f"{part}: {statistics.line()}" for part, statistics in self.statistics.items())
         lines.extend(self.notes)
         lines.extend(_file_lines(self.files))
         return lines
@@ -153,6 +179,8 @@ class DataSummary:
 
 def fingerprint(file: SourceFile) -> FileFingerprint:
     """Return the fingerprint of a file."""
+    if file.identity is not None:
+        return FileFingerprint(file.name, 0, hashlib.sha256(file.identity.encode()).hexdigest(), file.identity)
     digest = hashlib.sha256()
     size = 0
     with Path(file.path).open("rb") as stream:
@@ -163,9 +191,11 @@ def fingerprint(file: SourceFile) -> FileFingerprint:
 
 
 def _file_lines(files: Sequence[FileFingerprint]) -> list[str]:
+    if any(file.sha256 is None for file in files):
+        return []
     if len(files) <= 5:
-        return [f"file {file.name}: {file.size_bytes:,} bytes, sha256 {file.sha256[:16]}" for file in files]
-    together = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+        return [file.line() for file in files]
+    together = hashlib.sha256("".join(str(file.sha256) for file in files).encode()).hexdigest()
     return [f"{len(files):,} files: {sum(f.size_bytes for f in files):,} bytes, sha256 of all {together[:16]}"]
 
 

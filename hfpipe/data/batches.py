@@ -25,13 +25,17 @@ FIRST_EPOCH = 1_000
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How the rows of an epoch are dealt out to steps, micro-batches and processes."""
+    """How the rows of an epoch are dealt out to steps, micro-batches and processes.
+
+    `in_order` is for rows that come as they are, as those of a stream: ids are counted, not shuffled, and never listed.
+    """
 
     num_rows: int
     per_device_batch_size: int
     gradient_accumulation_steps: int
     world_size: int
     seed: int
+    in_order: bool = False
 
     @property
     def rows_per_micro_batch(self) -> int:
@@ -59,20 +63,25 @@ class BatchPlan:
         return max_steps if max_steps > 0 else math.ceil(num_train_epochs * self.steps_per_epoch)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return every row id once, shuffled by (seed, epoch)."""
+        """Return every row id once, shuffled by (seed, epoch) unless they keep their order."""
+        if self.in_order:
+            return np.arange(self.num_rows)
         return seeded_order(self.num_rows, seed=self.seed, stage=FIRST_EPOCH + epoch)
 
     def window(self, epoch: int, step_in_epoch: int) -> np.ndarray:
         """Return the row ids of one optimizer step over all processes."""
         start = step_in_epoch * self.rows_per_step
-        return self.order(epoch)[start : start + self.rows_per_step]
+        return np.asarray(self._ids(epoch)[start : start + self.rows_per_step])
 
     def micro_batches(self, epoch: int, rank: int) -> Iterator[list[int]]:
         """Yield the row ids of each micro-batch of process `rank`; `[FILLER]` where no row is left for it."""
-        order = self.order(epoch)
+        order = self._ids(epoch)
         for start in range(0, self.num_rows, self.rows_per_micro_batch):
-            rows = order[start : start + self.rows_per_micro_batch]
+            rows = np.asarray(order[start : start + self.rows_per_micro_batch])
             yield rows[rank :: self.world_size].tolist() or [FILLER]
+
+    def _ids(self, epoch: int) -> "np.ndarray | range":
+        return range(self.num_rows) if self.in_order else self.order(epoch)
 
 
 class PlannedBatches:

@@ -4,8 +4,9 @@ Validation and test rows are scored as they are. Training gives way to them: a t
 either is not trained on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from hfpipe.data.duplicates import find_repeats, find_texts_of
 from hfpipe.data.places import Places
 from hfpipe.data.table import Table
 
+_Value = TypeVar("_Value")
+
 
 def take_rows(table: Table, ids: np.ndarray) -> Table:
     """Return a table of some rows with the account unchanged: the caller says why the others are not in it."""
-    texts = [table.texts[row] for row in ids]
-    labels = [table.labels[row] for row in ids] if table.labels else []
-    return replace(table, texts=texts, labels=labels, places=table.places.take(ids))
+    return replace(
+        table,
+        texts=_taken(table.texts, ids),
+        text_pairs=None if table.text_pairs is None else _taken(table.text_pairs, ids),
+        labels=_taken(table.labels, ids),
+        label_sets=_taken(table.label_sets, ids),
+        numbers=_taken(table.numbers, ids),
+        places=table.places.take(ids),
+    )
 
 
 def leave_out(table: Table, ids: np.ndarray, *, reason: str) -> Table:
@@ -32,23 +41,29 @@ def leave_out(table: Table, ids: np.ndarray, *, reason: str) -> Table:
 def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables by part, with repeats, contradictions and texts of other parts taken out of 'train'."""
     others = {name: table for name, table in tables.items() if name != "train"}
-    held_texts = {text for table in others.values() for text in table.texts}
-    train = leave_out(tables["train"], find_texts_of(tables["train"].texts, held_texts), reason="in_validation_or_test")
-    conflicting, duplicate = find_repeats(train.texts, train.labels)
+    held_inputs = {row for table in others.values() for row in table.inputs}
+    in_others = find_texts_of(tables["train"].inputs, held_inputs)
+    train = leave_out(tables["train"], in_others, reason="in_validation_or_test")
+    conflicting, duplicate = find_repeats(train.inputs, train.answers)
     places: Places = train.places
     account = train.account.without("conflicting", places.rows(conflicting))
     account = account.without("duplicate", places.rows(duplicate))
     kept = np.setdiff1d(np.arange(len(train.texts)), np.concatenate([conflicting, duplicate]))
     cleaned = {"train": replace(take_rows(train, kept), account=account)}
-    test_texts = set(tables["test"].texts) if "test" in tables else set()
+    in_test = set(tables["test"].inputs) if "test" in tables else set()
     for name, table in others.items():
-        cleaned[name] = _with_notes(table, test_texts if name == "validation" else set())
+        cleaned[name] = _with_notes(table, in_test if name == "validation" else set())
     return cleaned
 
 
-def _with_notes(table: Table, test_texts: set[str]) -> Table:
-    conflicting, duplicate = find_repeats(table.texts, table.labels)
+def _taken(values: list[_Value], ids: np.ndarray) -> list[_Value]:
+    """Return the values of some rows; a part has none where it lacks such a column."""
+    return [values[row] for row in ids] if values else []
+
+
+def _with_notes(table: Table, test_inputs: set[Hashable]) -> Table:
+    conflicting, duplicate = find_repeats(table.inputs, table.answers)
     account = table.account.noting("conflicting", table.places.rows(conflicting))
     account = account.noting("duplicate", table.places.rows(duplicate))
-    in_test = find_texts_of(table.texts, test_texts)
+    in_test = find_texts_of(table.inputs, test_inputs)
     return replace(table, account=account.noting("also_in_test", table.places.rows(in_test)))

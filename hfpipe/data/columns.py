@@ -1,14 +1,17 @@
-"""Which column is the text and which the label: as set, or found by name and said.
+"""Which columns are the text, the second text and the label: as set, or found by name and said.
 
 A guess is made only where one column fits; several, or none, are refused with the columns there are.
+The columns of a joined text, and that of a second text, are never guessed.
 """
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hfpipe.data.findings import Findings
+from hfpipe.data.record_stream import place_of_header
 from hfpipe.errors import DataError, Problem
 
 _TEXT_NAMES = (
@@ -16,47 +19,75 @@ _TEXT_NAMES = (
     *("reviewtext", "fulltext", "sentencetext", "commenttext", "tweettext", "messagetext"),
 )
 _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "classlabel")
-_KEYS = {"text": "text_column_names", "label": "label_column_name"}
+_KEYS = {"text": "text_column_names", "label": "label_column_name", "second text": "text_pair_column_name"}
 
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """The columns in use, how each was found ('as set', 'by its name', 'the only other column'), and those not read."""
+    """The columns in use, how each was found ('as set', 'by its name', 'the only other column'), and those not read.
 
-    text: str
+    The columns `texts`, joined in their order with `text_delimiter`, are the text; `text_pair` is a second one.
+    """
+
+    texts: tuple[str, ...]
     label: str | None
     text_found: str
     label_found: str
     unread: tuple[str, ...] = ()
+    text_delimiter: str = " "
+    text_pair: str | None = None
 
     @property
     def in_use(self) -> tuple[str, ...]:
-        """The text column and, where there is one, the label column."""
-        return (self.text,) if self.label is None else (self.text, self.label)
+        """The text columns and, where there are such, the columns of the second text and of the label."""
+        return (*self.texts, *(column for column in (self.text_pair, self.label) if column is not None))
 
     def repeated(self) -> "ColumnRequest":
         """Return the request for the same columns in another file."""
-        return ColumnRequest(self.text, self.label, self.label is not None, is_repeated=True)
+        labelled = self.label is not None
+        return ColumnRequest(self.texts, self.label, labelled, True, self.text_delimiter, self.text_pair)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice for a record."""
+        return {
+            "text": list(self.texts),
+            "text_found": self.text_found,
+            "text_delimiter": self.text_delimiter,
+            "text_pair": self.text_pair,
+            "label": self.label,
+            "label_found": self.label_found,
+            "unread": list(self.unread),
+        }
 
     def line(self) -> str:
         """Return the choice as one line for the log."""
+        text = f"text {' + '.join(map(repr, self.texts))} ({self.text_found})"
+        pair = "" if self.text_pair is None else f", second text {self.text_pair!r} (set by {_KEYS['second text']})"
         label = "" if self.label is None else f", label {self.label!r} ({self.label_found})"
         unread = f"; not read: {', '.join(self.unread)}" if self.unread else ""
-        return f"columns: text {self.text!r} ({self.text_found}){label}{unread}"
+        return f"columns: {text}{pair}{label}{unread}"
 
 
 @dataclass(frozen=True)
 class ColumnRequest:
-    """The columns as set (None: find them), whether a label is needed, and whether another file named them first."""
+    """The columns as set (None: find them), whether a label is needed, and whether another file named them first.
 
-    text: str | None
+    `text_pair` None means that there is no second text.
+    """
+
+    texts: tuple[str, ...] | None
     label: str | None
     labelled: bool
     is_repeated: bool = False
+    text_delimiter: str = " "
+    text_pair: str | None = None
 
-    def given(self, role: str) -> str | None:
-        """Return the column wanted for 'text' or 'label'."""
-        return self.text if role == "text" else self.label
+    def given(self, role: str) -> tuple[str, ...] | None:
+        """Return the columns wanted for 'text', 'second text' or 'label'."""
+        if role == "text":
+            return self.texts
+        column = self.label if role == "label" else self.text_pair
+        return None if column is None else (column,)
 
 
 def choose_columns(
@@ -65,46 +96,52 @@ def choose_columns(
     """Return the columns of the file `name`, or None where `findings` say why there is no choice.
 
     Names are compared without case and signs; among several that fit, one called exactly 'text' or
-    'label' is taken. In a file of two columns the one is found when the other is.
+    'label' is taken. In a file of two columns, a second text not counted, the one is found when the other is.
     """
     roles = ("text", "label") if request.labelled else ("text",)
-    found = {role: _find(role, header, request.given(role)) for role in roles}
-    if len(header) == 2 and request.labelled and not request.is_repeated:
-        _complete_pair(header, found, request)
-    problems = [_column_problem(role, request, (name, header), found[role]) for role in roles if len(found[role]) != 1]
-    if not problems and request.labelled and found["text"] == found["label"]:
-        value = f"column {found['text'][0]!r}"
-        problems.append(Problem(_place(name), value, "is text and label at once", _remedy("label")))
+    free = [column for column in header if column != request.text_pair]
+    found = {role: _find(role, free, request.given(role)) for role in roles}
+    if len(free) == 2 and request.labelled and not request.is_repeated:
+        _complete_pair(free, found, request)
+    problems = list(_twice_problems(request, found, name))
+    if not problems:
+        checked = roles if request.text_pair is None else ("text", "second text", *roles[1:])
+        problems = [problem for role in checked for problem in _problems(role, request, (name, header), found)]
     for problem in problems:
         findings.add("columns", name, problem)
     return None if problems else _choice(header, request, found)
 
 
 def _choice(header: Sequence[str], request: ColumnRequest, found: dict[str, list[str]]) -> ColumnChoice:
-    text, label = found["text"][0], found["label"][0] if request.labelled else None
-    unread = tuple(column for column in header if column not in (text, label))
+    texts, label = tuple(found["text"]), found["label"][0] if request.labelled else None
+    unread = tuple(column for column in header if column not in (*texts, request.text_pair, label))
     label_found = "" if label is None else _how("label", request.label, label)
-    return ColumnChoice(text, label, _how("text", request.text, text), label_found, unread)
+    text_found = _how("text", request.texts, texts[0])
+    return ColumnChoice(texts, label, text_found, label_found, unread, request.text_delimiter, request.text_pair)
 
 
-def find_text_column(header: Sequence[str], *, wanted: str | None, name: str) -> str:
-    """Return the text column of the file `name`: `wanted` if it is there, else found by rule.
+def join_texts(values: Iterable[object], delimiter: str) -> str:
+    """Return the values of a row's text columns as one text, without those that are empty; '' where all are."""
+    return delimiter.join(str(value) for value in values if value is not None and str(value).strip())
+
+
+def find_text_columns(header: Sequence[str], *, wanted: Sequence[str] | None, name: str) -> tuple[str, ...]:
+    """Return the text columns of the file `name`: those `wanted` if all are there, else the one found by rule.
 
     Raises:
         DataError: If no column fits, or several do.
     """
-    if wanted in header:
-        assert wanted is not None
-        return wanted
+    if wanted and all(column in header for column in wanted):
+        return tuple(wanted)
     columns = list(header) if len(header) == 1 else _find("text", header, None)
     if len(columns) != 1:
-        raise DataError(_column_problem("text", ColumnRequest(None, None, False), (name, header), columns))
-    return columns[0]
+        raise DataError(_guess_problem("text", (name, header), columns))
+    return tuple(columns)
 
 
-def _find(role: str, header: Sequence[str], given: str | None) -> list[str]:
+def _find(role: str, header: Sequence[str], given: Sequence[str] | None) -> list[str]:
     if given is not None:
-        return [name for name in header if name == given]
+        return [name for name in given if name in header]
     names = _TEXT_NAMES if role == "text" else _LABEL_NAMES
     fitting = [name for name in header if re.sub(r"[\W_]", "", name).lower() in names]
     exact = [name for name in fitting if name.lower() == role]
@@ -117,32 +154,61 @@ def _complete_pair(header: Sequence[str], found: dict[str, list[str]], request: 
             found[role] = [name for name in header if name != found[other][0]]
 
 
-def _how(role: str, given: str | None, column: str) -> str:
+def _how(role: str, given: object, column: str) -> str:
     if given is not None:
         return f"set by {_KEYS[role]}"
     return "found by its name" if _find(role, [column], None) else "the only other column"
 
 
-def _column_problem(role: str, request: ColumnRequest, table: tuple[str, Sequence[str]], found: list[str]) -> Problem:
-    name, header = table
-    place, there = _place(name), f"the columns are {', '.join(map(repr, header))}"
+def _twice_problems(request: ColumnRequest, found: dict[str, list[str]], name: str) -> Iterator[Problem]:
+    texts, place = request.texts or (), place_of_header(name)
+    for column in dict.fromkeys(column for column in texts if texts.count(column) > 1):
+        yield Problem(place, f"column {column!r}", f"named {texts.count(column)} times", _remedy("text"))
+    label = request.given("label") or tuple(found.get("label", ()))
+    for column in (request.text_pair,) if request.text_pair is not None else ():
+        for role in (role for role, columns in (("text", texts), ("label", label)) if column in columns):
+            yield Problem(place, f"column {column!r}", f"is {role} and second text at once", _remedy("second text"))
+    if request.labelled and len(label) == 1 and label[0] in (texts or found["text"][:1]):
+        yield Problem(place, f"column {label[0]!r}", "is text and label at once", _remedy("label"))
+
+
+def _problems(
+    role: str, request: ColumnRequest, table: tuple[str, Sequence[str]], found: dict[str, list[str]]
+) -> Iterator[Problem]:
     given = request.given(role)
-    if request.is_repeated:
-        return Problem(place, f"no column {given!r}", there, f"name the {role} column as in the first training file")
-    if given is not None:
-        near = difflib.get_close_matches(given.lower(), [column.lower() for column in header], n=1)
-        meant = [column for column in header if near and column.lower() == near[0]]
-        remedy = f"did you mean {_KEYS[role]}: {meant[0]}?" if meant else _remedy(role)
-        return Problem(place, f"no column {given!r}", there, remedy)
+    if given is None and len(found[role]) != 1:
+        yield _guess_problem(role, table, found[role])
+    for column in given or ():
+        if column not in table[1]:
+            yield _missing_problem(role, column, table, is_repeated=request.is_repeated)
+
+
+def _missing_problem(role: str, column: str, table: tuple[str, Sequence[str]], *, is_repeated: bool) -> Problem:
+    name, header = table
+    value, there = f"no column {column!r}", f"the columns are {', '.join(map(repr, header))}"
+    remedy = f"name the {role} column as in the first training file"
+    if not is_repeated:
+        remedy = _nearest(role, column, header) or _remedy(role)
+    return Problem(place_of_header(name), value, there, remedy)
+
+
+def _nearest(role: str, column: str, header: Sequence[str]) -> str:
+    parts = [part.strip() for part in column.split(",")]
+    if role == "text" and len(parts) > 1 and all(part in header for part in parts):
+        return f"write {_KEYS[role]}: [{', '.join(parts)}]"
+    near = difflib.get_close_matches(column.lower(), [other.lower() for other in header], n=1)
+    meant = [other for other in header if near and other.lower() == near[0]]
+    return f"did you mean {_KEYS[role]}: {meant[0]}?" if meant else ""
+
+
+def _guess_problem(role: str, table: tuple[str, Sequence[str]], found: list[str]) -> Problem:
+    place, header = place_of_header(table[0]), table[1]
     if found:
         return Problem(place, f"{len(found)} columns may be the {role}", ", ".join(map(repr, found)), _remedy(role))
+    there = f"the columns are {', '.join(map(repr, header))}"
     if _looks_like_data(header):
         there += "; the first line looks like a row, not like names of columns"
     return Problem(place, f"no column is known to be the {role}", there, _remedy(role))
-
-
-def _place(name: str) -> str:
-    return f"{name}:1" if name.lower().endswith((".csv", ".tsv")) else name
 
 
 def _remedy(role: str) -> str:

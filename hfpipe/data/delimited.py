@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 
-from hfpipe.data.encoding import is_readable_text, read_lines, report_encoding
+from hfpipe.data.encoding import UnreadableTextError, is_readable_text, read_lines
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile, shorten
 from hfpipe.errors import Problem
@@ -66,8 +66,7 @@ def _parsed_rows(file: SourceFile, findings: Findings, delimiter: str) -> Iterat
         except StopIteration:
             _note_spans(file, findings, spanning, longest)
             return
-        except UnicodeDecodeError:
-            report_encoding(file, findings)
+        except UnreadableTextError:
             return
         except csv.Error as error:
             findings.add("rows with unmatched quotes", file.name, _quote_problem(file, start, reader.line_num, error))
@@ -165,7 +164,7 @@ def _better_delimiter(file: SourceFile, delimiter: str) -> str | None:
     unheard = Findings()
     try:
         lines = list(islice(read_lines(file, unheard), _SAMPLED_LINES))
-    except UnicodeDecodeError:
+    except UnreadableTextError:
         return None
     for candidate in (sign for sign in _DELIMITERS if sign != delimiter):
         names = next(csv.reader(lines[:1], delimiter=candidate), [])

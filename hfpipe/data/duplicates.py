@@ -1,21 +1,21 @@
-"""Rows whose texts are equal, character by character.
+"""Rows whose texts are equal, character by character; where rows have two texts, both.
 
 Within the training part the first of equal rows stays; equal texts with different labels all go,
 for no label of theirs can be trusted. Rows of other parts are never touched here.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Hashable, Sequence, Set
 
 import numpy as np
 
 
-def first_with_text(texts: Sequence[str]) -> np.ndarray:
-    """Return for each row the id of the first row with the same text."""
-    first: dict[str, int] = {}
+def first_with_text(texts: Sequence[Hashable]) -> np.ndarray:
+    """Return for each row the id of the first row with the same text, or the same two texts."""
+    first: dict[Hashable, int] = {}
     return np.fromiter((first.setdefault(text, row) for row, text in enumerate(texts)), np.int64, len(texts))
 
 
-def find_repeats(texts: Sequence[str], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def find_repeats(texts: Sequence[Hashable], labels: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of rows whose text has other labels too, and of rows that repeat an earlier one.
 
     No row is in both. `labels` may be empty: then nothing conflicts.
@@ -27,6 +27,6 @@ def find_repeats(texts: Sequence[str], labels: Sequence[str]) -> tuple[np.ndarra
     return rows[is_conflicting], rows[(first != rows) & ~is_conflicting]
 
 
-def find_texts_of(texts: Sequence[str], others: Set[str]) -> np.ndarray:
+def find_texts_of(texts: Sequence[Hashable], others: Set[Hashable]) -> np.ndarray:
     """Return the ids of rows whose text is among `others`."""
     return np.array([row for row, text in enumerate(texts) if text in others], dtype=np.int64)

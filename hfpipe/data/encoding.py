@@ -1,32 +1,57 @@
-"""Text files as physical lines: UTF-8 only, with or without a byte order mark.
+"""Text files as physical lines: in UTF-8, or in the encoding that is set, strictly.
 
-Another encoding is refused with the byte, its line and the encoding that would fit: read in the
-wrong one, a file yields wrong characters without any error.
+Refuses bytes the encoding has not, with their line and the encoding that would fit, and a byte order mark of another
+encoding: read in the wrong one, a file yields wrong characters without any error. A byte order mark is no character.
 """
 
+import codecs
+import io
 from collections.abc import Iterator
 
+from hfpipe.data.compression import (
+    GZIP_MAGIC,
+    ZSTD_MAGIC,
+    UnpackError,
+    is_unpackable,
+    open_bytes,
+    report_damage,
+)
+from hfpipe.data.encoding_names import codec_of
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.errors import Problem
 
+_COMPRESSIONS = ((GZIP_MAGIC, ".gz", "gzip"), (ZSTD_MAGIC, ".zst", "Zstandard"))
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "export the sheet as CSV (UTF-8)"),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it first"),
     (b"PAR1", "Parquet", "name it .parquet"),
+    (b"ARROW1", "Arrow", "name it .arrow"),
 )
+# the mark, its encoding, and the codecs that may read what follows it
 _BYTE_ORDER_MARKS = (
-    (b"\xff\xfe\x00\x00", "UTF-32"),
-    (b"\x00\x00\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
+    (b"\xff\xfe\x00\x00", "UTF-32", ("utf-32", "utf-32-le")),
+    (b"\x00\x00\xfe\xff", "UTF-32", ("utf-32", "utf-32-be")),
+    (b"\xff\xfe", "UTF-16", ("utf-16", "utf-16-le")),
+    (b"\xfe\xff", "UTF-16", ("utf-16", "utf-16-be")),
+    (b"\xef\xbb\xbf", "UTF-8", ("utf-8-sig",)),
 )
+_CHUNK_BYTES = 1 << 16
+
+
+class UnreadableTextError(Exception):
+    """A text file cannot be read further; what is wrong is in the findings of who read it."""
 
 
 def is_readable_text(file: SourceFile, findings: Findings) -> bool:
-    """Return whether the first bytes can be those of a UTF-8 text; what they are instead goes to `findings`."""
-    with file.path.open("rb") as stream:
-        head = stream.read(4096)
+    """Return whether the first bytes can be those of a text in its encoding; else `findings` say what they are."""
+    if not is_unpackable(file, findings):
+        return False
+    try:
+        with open_bytes(file) as stream:
+            head = stream.read(4096)
+    except UnpackError as error:
+        report_damage(file, findings, error)
+        return False
     problem = _problem_of_head(file, head)
     if problem is not None:
         findings.add("files of another format", file.name, problem)
@@ -40,21 +65,40 @@ def read_lines(file: SourceFile, findings: Findings) -> Iterator[str]:
     still looked at.
 
     Raises:
-        UnicodeDecodeError: If the file is not UTF-8; `encoding_problem` finds the place.
+        UnreadableTextError: If the file is not in its encoding or cannot be unpacked; `findings` say where and why.
     """
-    with file.path.open(encoding="utf-8-sig", newline="") as stream:
-        for number, line in enumerate(stream, start=1):
-            if "\0" in line:
-                findings.add("lines with NUL bytes", file.name, _nul_problem(file, number, line))
-                yield line.replace("\0", "")
-            else:
-                yield line
+    try:
+        with io.TextIOWrapper(open_bytes(file), encoding=codec_of(file.encoding), newline="") as stream:
+            for number, line in enumerate(stream, start=1):
+                if "\0" in line:
+                    findings.add("lines with NUL bytes", file.name, _nul_problem(file, number, line))
+                    yield line.replace("\0", "")
+                elif number == 1:
+                    yield line.removeprefix("\ufeff")
+                else:
+                    yield line
+    except UnicodeDecodeError as error:
+        _report_wrong_byte(file, findings)
+        raise UnreadableTextError from error
+    except UnpackError as error:
+        report_damage(file, findings, error)
+        raise UnreadableTextError from error
 
 
-def report_encoding(file: SourceFile, findings: Findings) -> None:
-    """Find the first bytes of a file that are not UTF-8, and the encoding they fit, for `findings`."""
+def _report_wrong_byte(file: SourceFile, findings: Findings) -> None:
+    try:
+        is_utf8 = codec_of(file.encoding) == "utf-8-sig"
+        problem = _problem_of_utf8(file) if is_utf8 else _problem_of_codec(file)
+    except UnpackError as error:
+        report_damage(file, findings, error)
+    else:
+        findings.add("files in another encoding", file.name, problem)
+
+
+def _problem_of_utf8(file: SourceFile) -> Problem:
+    """Return where the first bytes stand that are not UTF-8, and the encoding they fit."""
     offset, first, fragment, bad_lines, windows = 0, None, b"", 0, False
-    with file.path.open("rb") as stream:
+    with open_bytes(file) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")
@@ -66,21 +110,55 @@ def report_encoding(file: SourceFile, findings: Findings) -> None:
                     fragment = line[max(0, error.start - 12) : error.start + 12]
             offset += len(line)
     assert first is not None, "called for a file that is UTF-8"
-    findings.add("files that are not UTF-8", file.name, _encoding_problem(file, first, fragment, (bad_lines, windows)))
-
-
-def _encoding_problem(
-    file: SourceFile, first: tuple[int, int, int], fragment: bytes, extent: tuple[int, bool]
-) -> Problem:
-    (line, offset, byte), (bad_lines, windows) = first, extent
     encoding = "cp1252" if windows else "latin-1"
     seen = fragment.decode(encoding, errors="replace").strip()
-    return Problem(
-        f"{file.name}:{line}",
-        f"byte 0x{byte:02X} at offset {offset:,}",
-        f"not UTF-8 ({bad_lines:,} such {'line' if bad_lines == 1 else 'lines'}); as {encoding} it reads {seen!r}",
-        f"save the file as UTF-8, for instance: iconv -f {encoding.replace('latin-1', 'latin1')} -t utf-8",
+    lines = f"{bad_lines:,} such {'line' if bad_lines == 1 else 'lines'}"
+    return _wrong_byte(
+        file,
+        first,
+        f"not UTF-8 ({lines}); as {encoding} it reads {seen!r}",
+        f"set encoding: {encoding}, or {_to_utf8(encoding)}",
     )
+
+
+def _problem_of_codec(file: SourceFile) -> Problem:
+    """Return where the first bytes stand that the encoding as set has not.
+
+    Lines are counted in the text before them: in UTF-16 a line end is no byte.
+    """
+    decoder = codecs.getincrementaldecoder(codec_of(file.encoding))()
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    read, line = 0, 1
+    with open_bytes(file) as stream:
+        while True:
+            chunk, state = stream.read(_CHUNK_BYTES), decoder.getstate()
+            read += len(chunk)
+            try:
+                line += newlines.decode(decoder.decode(chunk, not chunk)).count("\n")
+            except UnicodeDecodeError as error:
+                # the decoder's object may begin with bytes it kept of the chunk before
+                offset = read - len(error.object) + error.start
+                decoder.setstate(state)
+                before = decoder.decode(chunk[: max(0, offset - read + len(chunk))])
+                line += newlines.decode(before, final=True).count("\n")
+                rule = f"not {file.encoding}, the encoding that is set"
+                return _wrong_byte(file, (line, offset, error.object[error.start]), rule, _remedy_of_codec(file))
+            assert chunk, "called for a file that is in its encoding"
+
+
+def _remedy_of_codec(file: SourceFile) -> str:
+    try:
+        with open_bytes(file) as stream, io.TextIOWrapper(stream, encoding="utf-8") as text:
+            for _ in text:
+                pass
+    except UnicodeDecodeError:
+        return "set encoding to that of the file, or save the file as UTF-8"
+    return "remove encoding: the file is UTF-8"
+
+
+def _wrong_byte(file: SourceFile, found: tuple[int, int, int], rule: str, remedy: str) -> Problem:
+    line, offset, byte = found
+    return Problem(f"{file.name}:{line}", f"byte 0x{byte:02X} at offset {offset:,}", rule, remedy)
 
 
 def _nul_problem(file: SourceFile, number: int, line: str) -> Problem:
@@ -96,17 +174,46 @@ def _nul_problem(file: SourceFile, number: int, line: str) -> Problem:
 def _problem_of_head(file: SourceFile, head: bytes) -> Problem | None:
     if not head:
         return Problem(file.name, "the file is empty", "", "name a file that holds rows")
-    for mark, encoding in _BYTE_ORDER_MARKS:
+    codec = codec_of(file.encoding)
+    for mark, name, codecs_of_mark in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
-            return _utf16_problem(file, encoding, "its first bytes say so")
+            marked = _wrong_encoding(file, name, "its first bytes say so", codecs_of_mark[0])
+            return None if codec in codecs_of_mark else marked
+    kind = f"{file.suffix}{file.compression} by name"
+    for magic, suffix, format_name in _COMPRESSIONS:
+        if head.startswith(magic):
+            content = f"its content is compressed with {format_name}"
+            again = f"{content} once more"
+            if file.compression:
+                return Problem(file.name, kind, again, "unpack it once")
+            return Problem(file.name, kind, content, f"name it {file.path.name}{suffix}")
     for magic, format_name, remedy in _OTHER_FORMATS:
         if head.startswith(magic):
-            return Problem(file.name, f"{file.suffix} by name", f"its content is {format_name}", remedy)
-    if len(head) >= 8 and head.count(0) * 3 > len(head):
-        return _utf16_problem(file, "UTF-16", "every other byte is NUL")
-    return None
+            return Problem(file.name, kind, f"its content is {format_name}", remedy)
+    return _problem_of_width(file, head, codec)
 
 
-def _utf16_problem(file: SourceFile, encoding: str, reason: str) -> Problem:
-    remedy = f"save the file as UTF-8, for instance: iconv -f {encoding.lower()} -t utf-8"
-    return Problem(file.name, f"encoded as {encoding}", f"{reason}; UTF-8 is read", remedy)
+def _problem_of_width(file: SourceFile, head: bytes, codec: str) -> Problem | None:
+    """Return what is wrong where characters of two or four bytes are met, or expected, without a mark."""
+    end = "be" if head[0] == 0 else "le"
+    if codec in ("utf-16", "utf-32"):
+        rule = "its first bytes do not say which byte comes first"
+        return Problem(file.name, f"encoding: {file.encoding}", rule, f"set encoding: {codec}-{end}")
+    if codec.startswith(("utf-16", "utf-32")) or len(head) < 8 or head.count(0) * 3 <= len(head):
+        return None
+    if head.count(0) * 3 > len(head) * 2:
+        return _wrong_encoding(file, "UTF-32", "three bytes of four are NUL", f"utf-32-{end}")
+    return _wrong_encoding(file, "UTF-16", "every other byte is NUL", f"utf-16-{end}")
+
+
+def _wrong_encoding(file: SourceFile, name: str, reason: str, codec: str) -> Problem:
+    read_as = "UTF-8 is read" if file.encoding is None else f"encoding is {file.encoding}"
+    if name == "UTF-8":
+        return Problem(file.name, f"encoded as {name}", f"{reason}; {read_as}", "remove encoding")
+    remedy = f"set encoding: {codec}, or {_to_utf8(codec)}"
+    return Problem(file.name, f"encoded as {name}", f"{reason}; {read_as}", remedy)
+
+
+def _to_utf8(codec: str) -> str:
+    name = codec.replace("latin-1", "latin1")
+    return f"save the file as UTF-8, for instance: iconv -f {name} -t utf-8"

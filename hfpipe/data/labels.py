@@ -7,13 +7,15 @@ Names and order come from the training part only. Whole numbers are ordered as n
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hfpipe.config.sections import REGRESSION
 from hfpipe.data.accounting import EXAMPLES
 from hfpipe.data.findings import Findings
+from hfpipe.data.label_names import list_labels, name_brought, name_labels
 from hfpipe.data.record_stream import shorten
 from hfpipe.data.table import Table
 from hfpipe.errors import Problem
@@ -36,6 +38,14 @@ class Labels:
         ids = {label: index for index, label in enumerate(self.values)}
         return np.fromiter((ids[label] for label in labels), np.int64, len(labels))
 
+    def encode_sets(self, label_sets: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return float32 (rows, labels): 1.0 where a row has a label; all must be known."""
+        ids = {label: index for index, label in enumerate(self.values)}
+        encoded = np.zeros((len(label_sets), len(self.values)), dtype=np.float32)
+        for row, labels in enumerate(label_sets):
+            encoded[row, [ids[label] for label in labels]] = 1.0
+        return encoded
+
 
 def order_labels(labels: set[str]) -> tuple[str, ...]:
     """Return labels by number where all are whole numbers as Python writes them, else by text."""
@@ -44,25 +54,39 @@ def order_labels(labels: set[str]) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def find_labels(train: Table, findings: Findings, *, named: Mapping[str, str] | None) -> Labels:
-    """Return the labels of the training part; what speaks against them goes to `findings`."""
-    values = order_labels(set(train.labels))
+def find_labels(
+    train: Table, findings: Findings, *, named: Mapping[str, str] | None, brought: Mapping[str, str] | None = None
+) -> Labels:
+    """Return the labels of the training part; what speaks against them goes to `findings`.
+
+    `named` are the user's names, which must be those of all labels; `brought` are names that a data set has, of
+    labels that may or may not occur.
+    """
+    values = order_labels(set(rows_by_label(train)))
     if _are_classes(train, values, findings):
         _check_look_alikes(train, values, findings)
         _note_mixture(values, findings)
-    names = values if named is None else _named(values, named, findings)
-    return Labels(values, names)
+    if named is not None:
+        return Labels(values, name_labels(values, named, findings))
+    return Labels(values, name_brought(values, brought or {}, findings))
+
+
+def rename_labels(table: Table, names: Mapping[str, str]) -> Table:
+    """Return the table with its labels under the names they have in `names`; others stand for themselves."""
+    labels = [names.get(label, label) for label in table.labels]
+    sets = [tuple(sorted(names.get(label, label) for label in row)) for row in table.label_sets]
+    return replace(table, labels=labels, label_sets=sets)
 
 
 def check_known(part: str, table: Table, labels: Labels, findings: Findings) -> None:
     """Record labels of a validation or test part that the training part does not have."""
-    rows = _rows_by_label(table)
+    rows = rows_by_label(table)
     unknown = sorted(rows.keys() - set(labels.values))
     for label in unknown[:EXAMPLES]:
         value = f"label {shorten(label)} in {_where(table, rows[label])}"
         near = [known for known in labels.values if _folded(known) == _folded(label)]
         near = near or difflib.get_close_matches(label, labels.values, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"the labels are {_listed(labels.values)}"
+        remedy = f"did you mean {near[0]!r}?" if near else f"the labels are {list_labels(labels.values)}"
         problem = Problem(table.account.source, value, "no row of the training part has it", remedy)
         findings.add("unknown labels", part, problem)
     if len(unknown) > EXAMPLES:
@@ -72,7 +96,7 @@ def check_known(part: str, table: Table, labels: Labels, findings: Findings) -> 
 
 def check_class_sizes(train: Table, labels: Labels, *, findings: Findings, is_split: bool) -> None:
     """Record that classes are too few or too small, in the rows that are left for training."""
-    found = _rows_by_label(train)
+    found = rows_by_label(train)
     name = train.account.source
     if len(labels.values) == 1:
         problem = Problem(name, f"every row has the label {labels.values[0]!r}", "a classifier needs two labels")
@@ -90,19 +114,23 @@ def check_class_sizes(train: Table, labels: Labels, *, findings: Findings, is_sp
 
 
 def _are_classes(train: Table, values: tuple[str, ...], findings: Findings) -> bool:
-    name, rows = train.account.source, len(train.labels)
-    remedy = "check label_column_name"
+    name, rows = train.account.source, len(train.answers)
+    regression = f"set problem_type: {REGRESSION} to predict numbers" if train.labels else ""
     with_decimals = [value for value in values if _NUMBER.fullmatch(value) and any(sign in value for sign in ".eE")]
     if with_decimals and all(_NUMBER.fullmatch(value) for value in values):
         remedy = "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing)"
-        value = f"labels such as {_listed(with_decimals)}"
+        remedy = f"{remedy}, or {regression}" if regression else remedy
+        value = f"labels such as {list_labels(with_decimals)}"
         findings.add("labels", name, Problem(name, value, "numbers with decimals are no labels", remedy))
         return False
     too_many = len(values) > MAX_LABELS
     nearly_rows = len(values) > _MANY_LABELS and len(values) * 2 > rows
     if too_many or nearly_rows:
-        value = f"{len(values):,} different labels in {rows:,} rows, as {_listed(values[:3])}"
+        value = f"{len(values):,} different labels in {rows:,} rows, as {list_labels(values[:3])}"
         rule = f"more than {MAX_LABELS:,}" if too_many else "more than half as many as rows"
+        remedy = "check label_column_name"
+        if regression and all(_WHOLE_NUMBER.fullmatch(label) for label in values):
+            remedy = f"{remedy}, or {regression}"
         problem = Problem(name, value, f"{rule}: a number to predict, an id or a text, not a label", remedy)
         findings.add("labels", name, problem)
         return False
@@ -110,7 +138,7 @@ def _are_classes(train: Table, values: tuple[str, ...], findings: Findings) -> b
 
 
 def _check_look_alikes(train: Table, values: tuple[str, ...], findings: Findings) -> None:
-    name, rows = train.account.source, _rows_by_label(train)
+    name, rows = train.account.source, rows_by_label(train)
     for group in _groups(values, _folded):
         described = ", ".join(f"{value!r} ({_where(train, rows[value])})" for value in group)
         rule = "differ only in case, white space or invisible characters"
@@ -131,7 +159,7 @@ def _note_mixture(values: tuple[str, ...], findings: Findings) -> None:
     names = [value for value in values if not _WHOLE_NUMBER.fullmatch(value)]
     if numbers and names:
         findings.note(
-            f"labels are numbers ({_listed(numbers)}) and names ({_listed(names)}): check that both are meant"
+            f"labels are numbers ({list_labels(numbers)}) and names ({list_labels(names)}): check that both are meant"
         )
 
 
@@ -151,10 +179,13 @@ def _without_zeros(label: str) -> str:
     return str(int(label))
 
 
-def _rows_by_label(table: Table) -> dict[str, list[int]]:
+def rows_by_label(table: Table) -> dict[str, list[int]]:
+    """Return the rows that have each label, whether rows have one or several."""
     rows: dict[str, list[int]] = {}
-    for row, label in enumerate(table.labels):
-        rows.setdefault(label, []).append(row)
+    sets: Iterable[Sequence[str]] = table.label_sets or ((label,) for label in table.labels)
+    for row, labels in enumerate(sets):
+        for label in labels:
+            rows.setdefault(label, []).append(row)
     return rows
 
 
@@ -162,26 +193,3 @@ def _where(table: Table, rows: Sequence[int]) -> str:
     places = ", ".join(table.places.place(row) for row in rows[:EXAMPLES])
     more = ", ..." if len(rows) > EXAMPLES else ""
     return f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}: {places}{more}"
-
-
-def _named(values: tuple[str, ...], named: Mapping[str, str], findings: Findings) -> tuple[str, ...]:
-    for value in values:
-        if value not in named:
-            remedy = f"add {value}=<name>; named are {_listed(list(named))}"
-            findings.add(
-                "settings", "", Problem("label_names", f"no name for label {value!r}", "all are named", remedy)
-            )
-    for value in named:
-        if value not in values:
-            rule = f"the labels of the training part are {_listed(values)}"
-            findings.add("settings", "", Problem(f"label_names: {value}", "no such label", rule))
-    names = tuple(named.get(value, value) for value in values)
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        problem = Problem("label_names", f"{name!r} names {names.count(name)} labels", "names are unique")
-        findings.add("settings", "", problem)
-    return names
-
-
-def _listed(values: Sequence[str]) -> str:
-    shown = ", ".join(map(shorten, values[:8]))
-    return shown if len(values) <= 8 else f"{shown}, ... ({len(values):,} in all)"

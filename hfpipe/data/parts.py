@@ -6,22 +6,25 @@ Validation and test rows are scored as they are; it is the training part that gi
 text stands in another part, repeats and contradictions are left out of it, and counted.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hfpipe.config.sections import DataSettings
-from hfpipe.data.accounting import DataSummary, fingerprint
+from hfpipe.data.accounting import DataSummary, PartAccount, fingerprint
 from hfpipe.data.cleaning import clean_tables
 from hfpipe.data.columns import ColumnChoice, ColumnRequest
 from hfpipe.data.findings import Findings
-from hfpipe.data.labels import Labels, check_class_sizes, check_known, find_labels
+from hfpipe.data.label_column import LabelShape
+from hfpipe.data.label_names import list_labels
 from hfpipe.data.places import Places
 from hfpipe.data.records import Reading
 from hfpipe.data.selection import select_rows
 from hfpipe.data.sources import PartSource, Sources, find_sources
+from hfpipe.data.splits import Strata
 from hfpipe.data.table import Table, TableRequest, read_table
+from hfpipe.data.targets import Targets, check_room, check_sample_size, find_targets
 from hfpipe.errors import Problem
 
 __all__ = [
@@ -37,20 +40,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LabelledPart:
-    """Texts with label ids (int64, one a row), in the order of the files."""
+    """Texts, second texts where there are such, and targets, in the order of the files.
+
+    `targets` are label ids, int64 (rows,); of several labels a row float32 (rows, labels) of 0.0 and 1.0; of numbers
+    to predict float32 (rows,).
+    """
 
     texts: list[str]
-    label_ids: np.ndarray
+    text_pairs: list[str] | None
+    targets: np.ndarray
     places: Places
 
 
 @dataclass(frozen=True)
 class LabelledParts:
-    """What a classifier trains on and is judged by; `label_names` in the order of the label ids."""
+    """What a classifier trains on and is judged by.
+
+    `label_names` in the order of the label ids; of numbers to predict the label column's name alone.
+    """
 
     train: LabelledPart
     validation: LabelledPart
     test: LabelledPart | None
+    problem_type: str
     label_names: tuple[str, ...]
     columns: ColumnChoice
     summary: DataSummary
@@ -74,66 +86,64 @@ class DocumentParts:
     summary: DataSummary
 
 
-def load_labelled_parts(settings: DataSettings, *, seed: int) -> LabelledParts:
+def load_labelled_parts(settings: DataSettings, *, seed: int, cache_dir: str | None = None) -> LabelledParts:
     """Return the parts of a classification run; the same settings, files and seed give the same rows.
 
+    `cache_dir` is where data sets of the Hub are kept, None for the usual place.
+
     Raises:
         DataError: With all problems of all files, if any cannot be used.
     """
     findings = Findings()
-    sources = find_sources(settings, findings)
+    sources = find_sources(settings, findings, cache_dir=cache_dir)
     raw = _read_tables(settings, sources, findings, labelled=True)
-    labels = _check_labels(raw, settings.label_names or dict(sources.label_names) or None, findings)
+    targets = find_targets(raw, settings, brought=dict(sources.label_names), findings=findings)
     tables = clean_tables(raw)
     _check_rows(tables, findings)
-    if not findings:
-        check_class_sizes(tables["train"], labels, findings=findings, is_split="validation" not in tables)
-        _check_sample_size(settings.max_train_samples, labels, findings)
-    findings.raise_if_any()
-    classes = {name: labels.encode(table.labels) for name, table in tables.items()}
-    selected = select_rows(tables, classes, settings=settings, seed=seed)
-    parts = {name: _labelled_part(table, labels) for name, table in selected.items()}
-    summary = _summary(selected, sources, findings, _label_counts(parts, labels))
-    test = parts.get("test")
-    return LabelledParts(parts["train"], parts["validation"], test, labels.names, summary.columns, summary)
+    strata = _find_strata(tables, targets, settings=settings, seed=seed, findings=findings)
+    selected = select_rows(tables, strata, settings=settings, seed=seed)
+    parts = {name: _labelled_part(table, targets) for name, table in selected.items()}
+    summary = _labelled_summary(_summary(selected, sources, findings), parts, targets)
+    of_parts = (parts["train"], parts["validation"], parts.get("test"))
+    return LabelledParts(*of_parts, settings.problem_type, targets.names, summary.columns, summary)
 
 
-def load_document_parts(settings: DataSettings, *, seed: int) -> DocumentParts:
+def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | None = None) -> DocumentParts:
     """Return the parts of a language-model run; the same settings, files and seed give the same documents.
+
+    `cache_dir` is where data sets of the Hub are kept, None for the usual place.
 
     Raises:
         DataError: With all problems of all files, if any cannot be used.
     """
     findings = Findings()
-    sources = find_sources(settings, findings)
+    sources = find_sources(settings, findings, labelled=False, cache_dir=cache_dir)
     tables = clean_tables(_read_tables(settings, sources, findings, labelled=False))
     _check_rows(tables, findings)
     if not findings and "validation" not in tables:
         _check_document_count(tables["train"], findings)
     findings.raise_if_any()
-    classes = {name: np.zeros(len(table.texts), dtype=np.int64) for name, table in tables.items()}
-    selected = select_rows(tables, classes, settings=settings, seed=seed)
+    strata = {name: Strata(np.zeros(len(table.texts), dtype=np.int64)) for name, table in tables.items()}
+    selected = select_rows(tables, strata, settings=settings, seed=seed)
     parts = {name: DocumentPart(table.texts, table.places) for name, table in selected.items()}
-    summary = _summary(selected, sources, findings, {})
-    return DocumentParts(parts["train"], parts["validation"], parts.get("test"), summary)
+    return DocumentParts(parts["train"], parts["validation"], parts.get("test"), _summary(selected, sources, findings))
 
 
 def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *, labelled: bool) -> dict[str, Table]:
-    reading = Reading(settings.field_delimiter, settings.document_per)
-    columns = ColumnRequest(settings.text_column_names, settings.label_column_name, labelled)
-    train = read_table(sources.train, TableRequest(columns, reading), findings)
-    request = TableRequest(columns if train.columns is None else train.columns.repeated(), reading)
+    reading = Reading(settings.field_delimiter, settings.document_per, settings.encoding)
+    shape = LabelShape(settings.problem_type, settings.label_delimiter)
+    columns = ColumnRequest(
+        settings.text_column_names,
+        settings.label_column_name,
+        labelled,
+        text_delimiter=settings.text_column_delimiter,
+        text_pair=settings.text_pair_column_name,
+    )
+    train = read_table(sources.train, TableRequest(columns, reading, shape), findings)
+    request = TableRequest(columns if train.columns is None else train.columns.repeated(), reading, shape)
     others = {"validation": sources.validation, "test": sources.test}
     tables = {name: read_table(source, request, findings) for name, source in others.items() if source is not None}
     return {"train": train, **tables}
-
-
-def _check_labels(tables: Mapping[str, Table], named: Mapping[str, str] | None, findings: Findings) -> Labels:
-    labels = find_labels(tables["train"], findings, named=named)
-    for name, table in tables.items():
-        if name != "train" and tables["train"].labels:
-            check_known(name, table, labels, findings)
-    return labels
 
 
 def _check_rows(tables: Mapping[str, Table], findings: Findings) -> None:
@@ -148,10 +158,18 @@ def _check_rows(tables: Mapping[str, Table], findings: Findings) -> None:
             findings.add("files without rows", account.source, problem)
 
 
-def _check_sample_size(limit: int | None, labels: Labels, findings: Findings) -> None:
-    if limit is not None and limit < len(labels.values):
-        rule = f"there are {len(labels.values):,} labels, and each needs a row"
-        findings.add("settings", "", Problem(f"max_train_samples: {limit}", "", rule, "raise it"))
+def _find_strata(
+    tables: Mapping[str, Table], targets: Targets, *, settings: DataSettings, seed: int, findings: Findings
+) -> dict[str, Strata]:
+    """Return the classes rows are split by, once nothing speaks against the tables."""
+    findings.raise_if_any()
+    strata, is_split = targets.strata(tables, seed=seed), "validation" not in tables
+    targets.check_train(tables["train"], findings, is_split=is_split)
+    check_sample_size(settings.max_train_samples, strata["train"], targets, findings)
+    if is_split and not findings:
+        check_room(tables["train"], strata["train"], findings)
+    findings.raise_if_any()
+    return strata
 
 
 def _check_document_count(train: Table, findings: Findings) -> None:
@@ -161,24 +179,40 @@ def _check_document_count(train: Table, findings: Findings) -> None:
         findings.add("documents", "", Problem(train.account.source, "a single document", rule, remedy))
 
 
-def _labelled_part(table: Table, labels: Labels) -> LabelledPart:
-    return LabelledPart(table.texts, labels.encode(table.labels), table.places)
+def _labelled_part(table: Table, targets: Targets) -> LabelledPart:
+    return LabelledPart(table.texts, table.text_pairs, targets.encode(table), table.places)
 
 
-def _label_counts(parts: Mapping[str, LabelledPart], labels: Labels) -> dict[str, dict[str, int]]:
-    counts = {name: np.bincount(part.label_ids, minlength=len(labels.names)) for name, part in parts.items()}
-    return {label: {name: int(counts[name][index]) for name in parts} for index, label in enumerate(labels.names)}
+def _labelled_summary(summary: DataSummary, parts: Mapping[str, LabelledPart], targets: Targets) -> DataSummary:
+    """Return the summary with what is known of the targets of each part."""
+    counts = {name: targets.count(part.targets) for name, part in parts.items()}
+    of_label = [{name: int(counts[name][index]) for name in parts} for index in range(len(counts["train"]))]
+    described = {name: targets.describe(part.targets) for name, part in parts.items()}
+    statistics = {name: found for name, found in described.items() if found is not None}
+    accounts = {name: _noting_unlabelled(account, parts[name]) for name, account in summary.parts.items()}
+    label_counts = dict(zip(targets.names, of_label, strict=False))
+    notes = (*summary.notes, *_unseen_labels(label_counts)) if statistics else summary.notes
+    return replace(summary, parts=accounts, label_counts=label_counts, statistics=statistics, notes=notes)
 
 
-def _summary(
-    tables: Mapping[str, Table],
-    sources: Sources,
-    findings: Findings,
-    label_counts: Mapping[str, Mapping[str, int]],
-) -> DataSummary:
+def _unseen_labels(label_counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yield a line for each part that has no row of some labels: rows have several, so a split cannot promise one."""
+    for part in dict.fromkeys(part for counts in label_counts.values() for part in counts):
+        unseen = [label for label, counts in label_counts.items() if not counts[part]]
+        if unseen:
+            yield f"no row of the {part} part has {list_labels(unseen)}: it does not tell how well they are found"
+
+
+def _noting_unlabelled(account: PartAccount, part: LabelledPart) -> PartAccount:
+    if part.targets.ndim == 1:
+        return account
+    return account.noting("without_labels", part.places.rows(np.flatnonzero(~part.targets.any(axis=1))))
+
+
+def _summary(tables: Mapping[str, Table], sources: Sources, findings: Findings) -> DataSummary:
     columns = tables["train"].columns
     assert columns is not None, "a part with rows has columns"
     in_order: list[PartSource] = [part for part in (sources.train, sources.validation, sources.test) if part]
     files = dict.fromkeys(file for part in in_order for file in part.files)
     accounts = {name: table.account for name, table in tables.items()}
-    return DataSummary(accounts, tuple(map(fingerprint, files)), columns, label_counts, findings.notes)
+    return DataSummary(accounts, tuple(map(fingerprint, files)), columns, notes=findings.notes)

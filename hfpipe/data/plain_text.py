@@ -1,11 +1,12 @@
-"""Plain-text files: one document a file, or one a line.
+"""Plain-text files: one document a file, one a paragraph, or one a line.
 
-Line ends are read as a single line feed. In a file of one document a line, blank lines are no documents.
+Line ends are read as a single line feed. Paragraphs are separated by blank lines, of which a document holds none;
+where every line is a document, blank lines are none.
 """
 
 from collections.abc import Iterator
 
-from hfpipe.data.encoding import is_readable_text, read_lines, report_encoding
+from hfpipe.data.encoding import UnreadableTextError, is_readable_text, read_lines
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile
 
@@ -13,26 +14,39 @@ TEXT_COLUMN = "text"
 
 
 def read_plain_text(file: SourceFile, findings: Findings, *, document_per: str = "line") -> RecordStream | None:
-    """Return the stream of a file, its one column named 'text'; `document_per` is 'file' or 'line'."""
+    """Return the stream of a file, its one column named 'text'; `document_per` is 'file', 'paragraph' or 'line'."""
     if not is_readable_text(file, findings):
         return None
-    records = _whole(file, findings) if document_per == "file" else _by_line(file, findings)
-    return RecordStream(file, (TEXT_COLUMN,), records)
+    documents = {"file": _whole, "paragraph": _by_paragraph, "line": _by_line}[document_per]
+    return RecordStream(file, (TEXT_COLUMN,), _records(documents(read_lines(file, findings))))
 
 
-def _whole(file: SourceFile, findings: Findings) -> Iterator[Record]:
+def _records(documents: Iterator[tuple[int, str]]) -> Iterator[Record]:
     try:
-        text = "".join(read_lines(file, findings))
-    except UnicodeDecodeError:
-        report_encoding(file, findings)
+        for line, text in documents:
+            yield Record(line, {TEXT_COLUMN: text})
+    except UnreadableTextError:
         return
-    yield Record(1, {TEXT_COLUMN: text.replace("\r\n", "\n").replace("\r", "\n")})
 
 
-def _by_line(file: SourceFile, findings: Findings) -> Iterator[Record]:
-    try:
-        for number, line in enumerate(read_lines(file, findings), start=1):
-            if line.strip():
-                yield Record(number, {TEXT_COLUMN: line.rstrip("\r\n")})
-    except UnicodeDecodeError:
-        report_encoding(file, findings)
+def _whole(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    yield 1, "".join(lines).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _by_line(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line.rstrip("\r\n")
+
+
+def _by_paragraph(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    paragraph: list[str] = []
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            paragraph.append(line.rstrip("\r\n"))
+        elif paragraph:
+            yield number - len(paragraph), "\n".join(paragraph)
+            paragraph = []
+    if paragraph:
+        yield number - len(paragraph) + 1, "\n".join(paragraph)

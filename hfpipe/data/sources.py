@@ -14,11 +14,14 @@ from pathlib import Path
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.demo_reviews import DEMO_NAME, LABEL_NAMES, demo_file, is_demo_test, is_demo_train
 from hfpipe.data.findings import Findings
-from hfpipe.data.record_stream import Record, SourceFile
-from hfpipe.data.records import SUFFIXES, suffix_problem
+from hfpipe.data.record_stream import Record, SourceFile, format_suffix
+from hfpipe.data.records import DELIMITED_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, suffix_problem
 from hfpipe.errors import Problem
 
 _FILE_KEYS = ("train_file", "validation_file", "test_file")
+# what `datasets` writes beside the rows of a data set; the caches hold the same rows once more
+_DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_CACHES = "cache-*.arrow"
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,29 @@ class Sources:
     label_names: tuple[tuple[str, str], ...] = ()
 
 
-def find_sources(settings: DataSettings, findings: Findings) -> Sources:
-    """Return the files of each part; what is missing or named twice goes to `findings`."""
+def find_sources(
+    settings: DataSettings, findings: Findings, *, labelled: bool = True, cache_dir: str | None = None
+) -> Sources:
+    """Return the files of each part; what is missing or named twice goes to `findings`.
+
+    A data set of the Hub is downloaded to `cache_dir`; `labelled` tells whether its labels matter.
+    """
     if settings.dataset_name is not None:
-        return _named_data_set(settings, findings)
+        return _named_data_set(settings, findings, labelled=labelled, cache_dir=cache_dir)
     if not settings.train_file:
         problem = Problem("train_file", "not set", "", f"set train_file, or dataset_name: {DEMO_NAME}")
         findings.add("settings", "", problem)
     found = [_part(key, values, findings) for key, values in zip(_FILE_KEYS, _file_settings(settings), strict=True)]
     _check_named_once(found, findings)
-    _check_delimiter(settings.field_delimiter, found, findings)
+    _check_effect("field_delimiter", settings.field_delimiter, DELIMITED_SUFFIXES, found, findings=findings)
+    _check_effect("encoding", settings.encoding, TEXT_SUFFIXES, found, findings=findings)
     train, validation, test = found
     return Sources(train or PartSource("train_file", ()), validation, test)
+
+
+def is_on_hub(dataset_name: str | None) -> bool:
+    """Tell whether a data set of this name would be looked for on the Hub."""
+    return dataset_name is not None and dataset_name != DEMO_NAME
 
 
 def _file_settings(settings: DataSettings) -> tuple[Sequence[str], ...]:
@@ -62,18 +76,20 @@ def _part(key: str, values: Sequence[str], findings: Findings) -> PartSource | N
     return PartSource(key, tuple(find_files(values, findings, key=key))) if values else None
 
 
-def _named_data_set(settings: DataSettings, findings: Findings) -> Sources:
+def _named_data_set(settings: DataSettings, findings: Findings, *, labelled: bool, cache_dir: str | None) -> Sources:
     place = f"dataset_name: {settings.dataset_name}"
     for key, values in zip(_FILE_KEYS, _file_settings(settings), strict=True):
         if values:
             problem = Problem(place, f"{key} is set too", "a data set brings its own parts", "remove one of the two")
             findings.add("settings", "", problem)
-    if settings.field_delimiter is not None:
-        findings.add("settings", "", Problem(place, "field_delimiter is set too", "it is without effect", "remove it"))
-    if settings.dataset_name != DEMO_NAME:
-        problem = Problem(place, "no such data set", f"known by name: {DEMO_NAME}", "name files with train_file")
-        findings.add("settings", "", problem)
-        return Sources(PartSource("dataset_name", ()), None, None)
+    for key, value in (("field_delimiter", settings.field_delimiter), ("encoding", settings.encoding)):
+        if value is not None:
+            findings.add("settings", "", Problem(place, f"{key} is set too", "it is without effect", "remove it"))
+    if is_on_hub(settings.dataset_name):
+        # what talks to the Hub takes seconds to import, and a run on files needs none of it
+        from hfpipe.data.hub_datasets import find_hub_sources
+
+        return find_hub_sources(settings, findings, labelled=labelled, cache_dir=cache_dir)
     file = demo_file(findings)
     files = (file,) if file is not None else ()
     train, test = PartSource("dataset_name", files, is_demo_train), PartSource("dataset_name", files, is_demo_test)
@@ -113,16 +129,30 @@ def _files_of_glob(pattern: str, key: str, findings: Findings) -> Iterator[Sourc
 
 def _known(paths: Sequence[Path], origin: tuple[str, str, str], findings: Findings) -> Iterator[SourceFile]:
     key, value, what = origin
-    files = [SourceFile(path, str(path)) for path in paths]
+    beside = _beside_rows(paths)
+    files = [SourceFile(path, str(path)) for path in paths if path not in beside]
     known = [file for file in files if file.suffix in SUFFIXES]
     if not known:
         problem = Problem(f"{key}: {value}", f"no file of {what} can be read", f"read are {' '.join(SUFFIXES)}")
         findings.add("missing files", key, problem)
-    elif len(known) < len(files):
-        others = [file.name for file in files if file.suffix not in SUFFIXES]
-        noun = "file is" if len(others) == 1 else "files are"
-        findings.note(f"{key}: {value}: {len(others):,} {noun} not read for the suffix, as {others[0]}")
+        return
+    others = [file.name for file in files if file.suffix not in SUFFIXES]
+    _note_unread(f"{key}: {value}", others, "for the suffix", findings)
+    _note_unread(f"{key}: {value}", list(map(str, beside)), "beside the rows of a data set", findings)
     yield from known
+
+
+def _beside_rows(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that describe or cache a data set saved as Arrow files in their folder or below it."""
+    folders = {folder for path in paths if format_suffix(path.name) == ".arrow" for folder in path.parents}
+    described = [path for path in paths if path.name in _DESCRIPTIONS and path.parent in folders]
+    return described + [path for path in paths if path.match(_CACHES)]
+
+
+def _note_unread(place: str, names: Sequence[str], reason: str, findings: Findings) -> None:
+    if names:
+        noun = "file is" if len(names) == 1 else "files are"
+        findings.note(f"{place}: {len(names):,} {noun} not read {reason}, as {names[0]}")
 
 
 def _is_hidden(relative: Path) -> bool:
@@ -153,11 +183,15 @@ def _check_named_once(parts: Sequence[PartSource | None], findings: Findings) ->
             seen.setdefault(path, part.key)
 
 
-def _check_delimiter(delimiter: str | None, parts: Sequence[PartSource | None], findings: Findings) -> None:
-    if delimiter is None:
-        return
-    place = f"field_delimiter: {delimiter!r}"
-    suffixes = {file.suffix for part in parts if part is not None for file in part.files}
-    if suffixes and not suffixes & {".csv", ".tsv"}:
-        problem = Problem(place, "", f"without effect on {' '.join(sorted(suffixes))} files", "remove it")
+def _check_effect(
+    key: str,
+    value: str | None,
+    suffixes: Sequence[str],
+    parts: Sequence[PartSource | None],
+    *,
+    findings: Findings,
+) -> None:
+    there = {file.suffix for part in parts if part is not None for file in part.files}
+    if value is not None and there and not there & set(suffixes):
+        problem = Problem(f"{key}: {value!r}", "", f"without effect on {' '.join(sorted(there))} files", "remove it")
         findings.add("settings", "", problem)

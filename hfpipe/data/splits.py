@@ -5,6 +5,7 @@ The order comes from raw 64-bit draws of Philox, whose stream numpy guarantees, 
 Shares are computed in whole numbers for the same reason.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -17,6 +18,25 @@ class Stage(IntEnum):
     TRAIN_SAMPLE = 2
     VALIDATION_SAMPLE = 3
     TEST_SAMPLE = 4
+    LABEL_COVER = 5
+
+
+@dataclass(frozen=True)
+class Strata:
+    """The class of each row, 0 and up, by which shares are kept, and whether it must stay in training (None: none)."""
+
+    classes: np.ndarray
+    kept: np.ndarray | None = None
+
+    def take(self, ids: np.ndarray) -> "Strata":
+        """Return the strata of some rows, in the order of `ids`."""
+        return Strata(self.classes[ids], None if self.kept is None else self.kept[ids])
+
+    def room(self) -> np.ndarray:
+        """Return how many rows of each class may be held out: all but one, and none that stays in training."""
+        sizes = np.bincount(self.classes)
+        free = sizes if self.kept is None else np.bincount(self.classes[~self.kept], minlength=len(sizes))
+        return np.minimum(free, np.maximum(sizes - 1, 0))
 
 
 def seeded_order(count: int, *, seed: int, stage: int) -> np.ndarray:
@@ -47,29 +67,36 @@ def apportion(sizes: np.ndarray, total: int, *, minimum: np.ndarray, maximum: np
     return shares
 
 
-def hold_out(classes: np.ndarray, fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(strata: Strata, fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids that stay and the ids held out, both ascending.
 
-    `classes` holds the class of each row, 0 and up. Every class keeps at least one row on each side;
-    each must have two.
+    Every class of two rows or more has one on each side, save where all but one must stay; a single row stays.
     """
-    sizes = np.bincount(classes)
-    assert (sizes[sizes > 0] >= 2).all(), "a class of one row cannot be split"
-    minimum, maximum = np.minimum(sizes, 1), np.maximum(sizes - 1, 0)
-    shares = apportion(sizes, round(len(classes) * fraction), minimum=minimum, maximum=maximum)
-    held_out = _first_of_each(classes, shares, seeded_order(len(classes), seed=seed, stage=Stage.VALIDATION_SPLIT))
-    return np.setdiff1d(np.arange(len(classes)), held_out, assume_unique=True), held_out
+    sizes, maximum = np.bincount(strata.classes), strata.room()
+    count = len(strata.classes)
+    shares = apportion(sizes, round(count * fraction), minimum=np.minimum(maximum, 1), maximum=maximum)
+    order = seeded_order(count, seed=seed, stage=Stage.VALIDATION_SPLIT)
+    free = order if strata.kept is None else order[~strata.kept[order]]
+    held_out = _first_of_each(strata.classes, shares, free)
+    return np.setdiff1d(np.arange(count), held_out, assume_unique=True), held_out
 
 
-def sample(classes: np.ndarray, limit: int | None, *, seed: int, stage: Stage) -> np.ndarray:
-    """Return at most `limit` ids (None: all), ascending, each class by its share and none lost where `limit` allows."""
-    if limit is None or limit >= len(classes):
-        return np.arange(len(classes))
-    sizes = np.bincount(classes)
-    present = np.minimum(sizes, 1)
-    minimum = present if int(present.sum()) <= limit else np.zeros_like(sizes)
+def sample(strata: Strata, limit: int | None, *, seed: int, stage: Stage) -> np.ndarray:
+    """Return at most `limit` ids (None: all), ascending, each class by its share and none lost where `limit` allows.
+
+    Rows that stay in training are all among them: `limit` is at least their number.
+    """
+    count = len(strata.classes)
+    if limit is None or limit >= count:
+        return np.arange(count)
+    sizes = np.bincount(strata.classes)
+    kept = np.zeros(count, dtype=bool) if strata.kept is None else strata.kept
+    needed = np.bincount(strata.classes[kept], minlength=len(sizes))
+    present = np.maximum(needed, np.minimum(sizes, 1))
+    minimum = present if int(present.sum()) <= limit else needed
     shares = apportion(sizes, limit, minimum=minimum, maximum=sizes)
-    return _first_of_each(classes, shares, seeded_order(len(classes), seed=seed, stage=stage))
+    order = seeded_order(count, seed=seed, stage=stage)
+    return _first_of_each(strata.classes, shares, np.concatenate([order[kept[order]], order[~kept[order]]]))
 
 
 def _first_of_each(classes: np.ndarray, shares: np.ndarray, order: np.ndarray) -> np.ndarray:

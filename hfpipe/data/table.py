@@ -1,20 +1,23 @@
 """The rows of one part in memory: texts, labels as the file has them, and where each row stands.
 
-Labels of CSV files are texts; JSON-lines and Parquet bring types, and a part that mixes them is
-refused: 1 and "1" look alike in a table and are two labels to a program.
+Labels of CSV files are texts; other formats bring types, and a part that mixes them is refused: 1 and
+"1" look alike in a table and are two labels to a program. The text of several columns is joined from
+those that are not empty; a row is empty where all are, or where its second text is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
 
+from hfpipe.config.sections import MULTI_LABEL
 from hfpipe.data.accounting import PartAccount, Rows
 from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns
 from hfpipe.data.findings import Findings
+from hfpipe.data.label_column import ONE_LABEL, LabelColumn, LabelShape, describe_value
 from hfpipe.data.places import Places, PlacesBuilder
 from hfpipe.data.progress import progress_options
-from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of, shorten
+from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of
 from hfpipe.data.records import Reading, open_records
 from hfpipe.data.sources import PartSource
 from hfpipe.errors import Problem
@@ -22,13 +25,30 @@ from hfpipe.errors import Problem
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a part that have a text and, in a labelled part, a label; `labels` is empty otherwise."""
+    """The rows of a part that have a text and, in a labelled part, a label.
+
+    By the shape of the labels one of `labels`, `label_sets` (sorted, possibly empty) and `numbers` is filled, none in
+    a part without labels. `text_pairs` are the second texts, None where there are none.
+    """
 
     texts: list[str]
     labels: list[str]
     places: Places
     account: PartAccount
     columns: ColumnChoice | None
+    text_pairs: list[str] | None = None
+    label_sets: list[tuple[str, ...]] = field(default_factory=list)
+    numbers: list[float] = field(default_factory=list)
+
+    @property
+    def answers(self) -> Sequence[Hashable]:
+        """What a model is to say of each row, whatever its shape; empty without labels."""
+        return self.labels or self.label_sets or self.numbers
+
+    @property
+    def inputs(self) -> Sequence[Hashable]:
+        """What a model sees of each row: its text, or its two texts."""
+        return self.texts if self.text_pairs is None else list(zip(self.texts, self.text_pairs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -37,24 +57,25 @@ class TableRequest:
 
     columns: ColumnRequest
     reading: Reading
+    shape: LabelShape = ONE_LABEL
 
 
 @dataclass
 class _Rows:
     """Rows as they come in; becomes a `Table` when the last file is read."""
 
+    labels: LabelColumn
     texts: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    text_pairs: list[str] = field(default_factory=list)
     places: PlacesBuilder = field(default_factory=PlacesBuilder)
     read: int = 0
     empty: Rows = field(default_factory=lambda: Rows(0))
-    unlabelled: Rows = field(default_factory=lambda: Rows(0))
-    label_types: dict[str, Rows] = field(default_factory=dict)
+    partly_empty: Rows = field(default_factory=lambda: Rows(0))
 
 
 def read_table(source: PartSource, request: TableRequest, findings: Findings) -> Table:
     """Return all rows of a part; rows without text or label are counted, what is wrong goes to `findings`."""
-    rows = _Rows()
+    rows = _Rows(LabelColumn(request.shape))
     columns: ColumnChoice | None = None
     with tqdm(desc="reading", unit=" rows", **progress_options()) as bar:
         for file in source.files:
@@ -67,17 +88,23 @@ def read_table(source: PartSource, request: TableRequest, findings: Findings) ->
             for record in _counted(kept, bar):
                 _take(rows, record, (file, columns), findings)
     _check_one_type(source, rows, findings)
+    _note_parts(source, rows, columns, findings)
+    return _table(source, rows, columns)
+
+
+def _table(source: PartSource, rows: _Rows, columns: ColumnChoice | None) -> Table:
     account = PartAccount(_source_name(source), rows.read)
-    account = account.without("empty", rows.empty).without("unlabelled", rows.unlabelled)
-    return Table(rows.texts, rows.labels, rows.places.build(), account, columns)
+    account = account.without("empty", rows.empty).without("unlabelled", rows.labels.unlabelled)
+    pairs = rows.text_pairs if columns is not None and columns.text_pair is not None else None
+    found = rows.labels
+    places = rows.places.build()
+    return Table(rows.texts, found.labels, places, account, columns, pairs, found.label_sets, found.numbers)
 
 
 def _open(
     file: SourceFile, request: TableRequest, columns: ColumnChoice | None, findings: Findings
 ) -> tuple[RecordStream, ColumnChoice] | None:
-    if request.columns.labelled and file.suffix == ".txt":
-        remedy = "use .csv, .tsv, .jsonl or .parquet, or name the files with a glob such as data/*.csv"
-        findings.add("files without labels", file.name, Problem(file.name, "plain text", "it has no labels", remedy))
+    if request.columns.labelled and not _may_have_labels(file, request.shape, findings):
         return None
     stream = open_records(file, findings, reading=request.reading)
     if stream is None:
@@ -85,6 +112,20 @@ def _open(
     wanted = request.columns if columns is None else columns.repeated()
     chosen = choose_columns(stream.header, wanted, findings=findings, name=file.name)
     return None if chosen is None else (stream, columns or chosen)
+
+
+def _may_have_labels(file: SourceFile, shape: LabelShape, findings: Findings) -> bool:
+    if file.suffix == ".txt":
+        remedy = "use .csv, .tsv, .jsonl or .parquet, or name the files with a glob such as data/*.csv"
+        findings.add("files without labels", file.name, Problem(file.name, "plain text", "it has no labels", remedy))
+        return False
+    if shape.problem_type == MULTI_LABEL and shape.delimiter is None and file.suffix in (".csv", ".tsv"):
+        rule = f"its cells are texts, and problem_type: {MULTI_LABEL} needs to know where one label ends"
+        remedy = "set label_delimiter, as in label_delimiter: ';'"
+        problem = Problem(file.name, "several labels in a cell", rule, remedy)
+        findings.add("files without a label delimiter", file.name, problem)
+        return False
+    return True
 
 
 def _counted(records: Iterator[Record], bar: "tqdm[None]") -> Iterator[Record]:
@@ -97,51 +138,54 @@ def _counted(records: Iterator[Record], bar: "tqdm[None]") -> Iterator[Record]:
 def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], findings: Findings) -> None:
     file, columns = origin
     rows.read += 1
-    text = record.values[columns.text]
-    if not (text is None or isinstance(text, str)):
-        problem = _type_problem(place_of(file.name, record.line), columns.text, text)
+    wanted = columns.texts if columns.text_pair is None else (*columns.texts, columns.text_pair)
+    others = [problem for column in wanted if (problem := _type_problem(record, column, file)) is not None]
+    for problem in others:
         findings.add("texts of another type", file.name, problem)
+    if others:
         return
-    if text is None or not text.strip():
+    parts = [str(value) for column in columns.texts if not _is_empty(value := record.values[column])]
+    pair = record.values[columns.text_pair] if columns.text_pair is not None else None
+    if not parts or (columns.text_pair is not None and _is_empty(pair)):
         rows.empty = rows.empty.also(place_of(file.name, record.line))
         return
     if columns.label is not None:
-        label = _label(rows, record, (file, columns.label), findings)
-        if label is None:
+        label = record.values[columns.label]
+        if not rows.labels.take(label, (file, record.line, columns.label), findings):
             return
-        rows.labels.append(label)
-    rows.texts.append(text)
+    if len(parts) < len(columns.texts):
+        rows.partly_empty = rows.partly_empty.also(place_of(file.name, record.line))
+    rows.texts.append(columns.text_delimiter.join(parts))
+    if columns.text_pair is not None:
+        rows.text_pairs.append(str(pair))
     rows.places.add(file.name, record.line)
 
 
-def _label(rows: _Rows, record: Record, origin: tuple[SourceFile, str], findings: Findings) -> str | None:
-    file, column = origin
+def _type_problem(record: Record, column: str, file: SourceFile) -> Problem | None:
     value = record.values[column]
-    if value is None or (isinstance(value, str) and not value.strip()):
-        rows.unlabelled = rows.unlabelled.also(place_of(file.name, record.line))
+    if value is None or isinstance(value, str):
         return None
-    if file.suffix in (".csv", ".tsv"):
-        return str(value)
-    if not isinstance(value, str | int):
-        problem = _type_problem(place_of(file.name, record.line), column, value, "a label is a text or a whole number")
-        findings.add("labels of another type", file.name, problem)
-        return None
-    kind = "truth values" if isinstance(value, bool) else "numbers" if isinstance(value, int) else "texts"
-    rows.label_types[kind] = rows.label_types.get(kind, Rows(0)).also(place_of(file.name, record.line))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    held = f"column {column!r} holds {describe_value(value)}"
+    return Problem(place_of(file.name, record.line), held, "a text is expected")
 
 
-def _type_problem(place: str, column: str, value: object, rule: str = "a text is expected") -> Problem:
-    name = {"int": "a number", "float": "a number with decimals", "bool": "a truth value", "list": "a list"}
-    kind = name.get(type(value).__name__, f"a value of type {type(value).__name__}")
-    return Problem(place, f"column {column!r} holds {kind}, {shorten(str(value))}", rule)
+def _is_empty(value: object) -> bool:
+    return value is None or not str(value).strip()
 
 
 def _check_one_type(source: PartSource, rows: _Rows, findings: Findings) -> None:
-    if len(rows.label_types) > 1:
-        kinds = ", ".join(f"{kind} ({r.count:,}, as {r.examples[0]})" for kind, r in rows.label_types.items())
+    if len(rows.labels.types) > 1:
+        kinds = ", ".join(f"{kind} ({r.count:,}, as {r.examples[0]})" for kind, r in rows.labels.types.items())
         problem = Problem(_source_name(source), f"labels are {kinds}", "labels are of one type", "write all as texts")
         findings.add("mixed labels", source.key, problem)
+
+
+def _note_parts(source: PartSource, rows: _Rows, columns: ColumnChoice | None, findings: Findings) -> None:
+    name, partly = _source_name(source), rows.partly_empty
+    if partly.count and columns is not None:
+        noun = "row lacks" if partly.count == 1 else "rows lack"
+        names = ", ".join(map(repr, columns.texts))
+        findings.note(f"{name}: {partly.count:,} {noun} one of {names}, {partly.examples[0]} first: joined without it")
 
 
 def _source_name(source: PartSource) -> str:

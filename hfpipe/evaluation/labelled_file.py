@@ -5,27 +5,29 @@ scored as they are; those without text or label cannot be, and are counted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hfpipe.data.columns import ColumnRequest
 from hfpipe.data.findings import Findings
-from hfpipe.data.labels import Labels, check_known
+from hfpipe.data.label_column import LabelShape
+from hfpipe.data.labels import Labels, check_known, rename_labels
 from hfpipe.data.progress import progress_options
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.data.records import Reading, stream_records
 from hfpipe.data.sources import PartSource
 from hfpipe.data.table import Table, TableRequest, read_table
+from hfpipe.data.targets import encode_table
 from hfpipe.errors import DataError, Problem
-from hfpipe.evaluation.metrics import ClassScore, classification_metrics, per_class_table
+from hfpipe.evaluation.metrics import ClassScore, compute_metrics, per_class_table
 from hfpipe.inference.loading import LoadedClassifier
-from hfpipe.inference.predict import score_texts
-from hfpipe.records.run_directory import RUN_FILE, read_json
-from hfpipe.records.sessions import saved_settings
+from hfpipe.inference.predict import compute_logits
+from hfpipe.inference.texts import Text
 
 PART = "evaluated"
 
@@ -34,15 +36,16 @@ PART = "evaluated"
 class LabelledFile:
     """A file to be scored.
 
-    Columns and delimiter None: those of the training, where the file has them, else found by name and suffix.
-    `label_names` gives the file's labels the names the model knows them by; others stand for themselves.
+    Columns, delimiter and encoding None: those of the training, where the file has them, else found by name and
+    suffix, and UTF-8.
     """
 
     path: Path
-    text_column: str | None = None
+    text_columns: tuple[str, ...] = ()
+    text_pair_column: str | None = None
     label_column: str | None = None
     delimiter: str | None = None
-    label_names: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,9 @@ class FileScores:
     lines: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metrics under Hugging Face's prefix, and the scores of each class."""
+        """Return the metrics under Hugging Face's prefix, and the scores of each class, where there are classes."""
         flat = {f"eval_{name}": value for name, value in self.metrics.items()}
         return {**flat, "per_class": {row.label: {**vars(row)} for row in self.per_class}}
-
-
-def read_label_names(run_dir: Path) -> Mapping[str, str]:
-    """Return the names the run in `run_dir` gave the labels of its files; none where it gave none.
-
-    Raises:
-        CheckpointError: If its record cannot be read.
-    """
-    path = run_dir / RUN_FILE
-    names = saved_settings(read_json(path)).get("label_names") if path.is_file() else None
-    return names if isinstance(names, dict) else {}
 
 
 def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_size: int = 32) -> FileScores:
@@ -77,21 +69,24 @@ def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_siz
         DataError: With all problems of the file, labels the model does not know among them.
     """
     table = _read(classifier, file)
-    label_ids = Labels(classifier.label_names, classifier.label_names).encode(table.labels)
-    scores = _score(classifier, table.texts, batch_size)
-    metrics = {"loss": _loss(scores, label_ids), **classification_metrics(scores, label_ids)}
-    per_class = per_class_table(scores, label_ids, label_names=classifier.label_names)
+    problem_type, names = classifier.problem_type, classifier.label_names
+    targets = encode_table(table, problem_type=problem_type, label_names=names)
+    logits = _run(classifier, table, batch_size)
+    metrics = {"loss": _loss(logits, targets, problem_type), **compute_metrics(problem_type, logits, targets)}
+    per_class = () if problem_type == REGRESSION else per_class_table(problem_type, logits, targets, label_names=names)
     return FileScores(metrics, per_class, tuple(table.account.lines(PART)))
 
 
 def _read(classifier: LoadedClassifier, file: LabelledFile) -> Table:
     findings = Findings()
     source = PartSource(PART, (SourceFile(file.path, str(file.path)),))
-    request = TableRequest(_columns(classifier, file), Reading(file.delimiter))
-    table = read_table(source, request, findings)
+    reading = Reading(file.delimiter, encoding=file.encoding)
+    shape = LabelShape(classifier.problem_type, classifier.settings.label_delimiter)
+    table = read_table(source, TableRequest(_columns(classifier, file), reading, shape), findings)
     findings.raise_if_any()
-    renamed = replace(table, labels=[file.label_names.get(label, label) for label in table.labels])
-    check_known(PART, renamed, Labels(classifier.label_names, classifier.label_names), findings)
+    renamed = rename_labels(table, classifier.settings.label_names)
+    if classifier.problem_type != REGRESSION:
+        check_known(PART, renamed, Labels(classifier.label_names, classifier.label_names), findings)
     findings.raise_if_any()
     if not renamed.texts:
         rule = "none has both a text and a label"
@@ -100,21 +95,38 @@ def _read(classifier: LoadedClassifier, file: LabelledFile) -> Table:
 
 
 def _columns(classifier: LoadedClassifier, file: LabelledFile) -> ColumnRequest:
-    header = stream_records(file.path, delimiter=file.delimiter).header
-    trained = [classifier.columns.get(role) for role in ("text", "label")]
-    text, label = (column if column in header else None for column in trained)
-    return ColumnRequest(file.text_column or text, file.label_column or label, labelled=True)
+    """Return the columns as given, else as in training where the file has them; a second text always has one."""
+    trained = classifier.settings
+    header = stream_records(file.path, delimiter=file.delimiter, encoding=file.encoding).header
+    texts = trained.text_column_names if all(name in header for name in trained.text_column_names) else ()
+    label = trained.label_column_name if trained.label_column_name in header else None
+    return ColumnRequest(
+        file.text_columns or texts or None,
+        file.label_column or label,
+        labelled=True,
+        text_delimiter=trained.text_column_delimiter,
+        text_pair=file.text_pair_column or trained.text_pair_column_name,
+    )
 
 
-def _score(classifier: LoadedClassifier, texts: list[str], batch_size: int) -> np.ndarray:
+def _run(classifier: LoadedClassifier, table: Table, batch_size: int) -> np.ndarray:
+    """Return the logits of all rows, (rows, labels)."""
+    pairs = table.text_pairs
+    texts: list[Text] = list(table.texts) if pairs is None else list(zip(table.texts, pairs, strict=True))
     bar = tqdm(texts, "scoring", unit=" rows", **progress_options())
-    length = classifier.max_length
-    scored = score_texts(classifier.model, classifier.tokenizer, bar, max_length=length, batch_size=batch_size)
-    return np.stack(list(scored))
+    found = compute_logits(
+        classifier.model, classifier.tokenizer, bar, treatment=classifier.treatment, batch_size=batch_size
+    )
+    return np.stack(list(found))
 
 
-def _loss(probabilities: np.ndarray, label_ids: np.ndarray) -> float:
-    """Return the mean negative log-likelihood in nats a row."""
-    likelihoods = probabilities[np.arange(len(label_ids)), label_ids].astype(np.float64)
-    # below it a float32 probability is 0, and one row would make the loss infinite
-    return float(-np.log(np.maximum(likelihoods, np.finfo(np.float32).smallest_normal)).mean())
+def _loss(logits: np.ndarray, targets: np.ndarray, problem_type: str) -> float:
+    """Return the mean loss of a row as training evaluates it: nats, or under regression the squared error."""
+    values = logits.astype(np.float64)
+    if problem_type == REGRESSION:
+        return float(((values[:, 0] - targets) ** 2).mean())
+    if problem_type == MULTI_LABEL:
+        return float((np.logaddexp(0, values) - values * targets).mean())
+    assert problem_type == SINGLE_LABEL, "there are three problems"
+    chosen = values[np.arange(len(targets)), targets]
+    return float((np.logaddexp.reduce(values, axis=1) - chosen).mean())

@@ -6,9 +6,8 @@ The decision worth knowing: classifiers run in float32 whatever they were saved 
 probabilities do not depend on the rows beside it to more than 1e-5.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,17 +25,18 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
-from transformers.utils import logging
 
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import CheckpointError, Problem
+from hfpipe.inference.predict import Treatment, find_problem_type
+from hfpipe.models.adapters import ADAPTER_CONFIG
+from hfpipe.models.bars import without_weight_bars
+from hfpipe.models.checkpoint_files import CONFIG_FILE, find_weights_problem
 from hfpipe.models.limits import find_length_limit, find_vocabulary_size
 from hfpipe.models.tokenizers import is_blank
+from hfpipe.records.inference_settings import InferenceSettings, read_inference_settings
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, list_checkpoints, read_json
-from hfpipe.records.sessions import saved_settings
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 
 Kind = Literal["classifier", "generator"]
 
@@ -45,15 +45,25 @@ Kind = Literal["classifier", "generator"]
 class LoadedClassifier:
     """A classifier in evaluation mode on the device it will run on.
 
-    `max_length` is in tokens, special ones included. `columns` is what `run.json` recorded of the
-    training data's columns, empty for a folder without one.
+    `settings` say how the texts of its training were found and cut, and their `max_seq_length` is never None.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     label_names: tuple[str, ...]
-    max_length: int
-    columns: Mapping[str, Any]
+    settings: InferenceSettings
+
+    @property
+    def problem_type(self) -> str:
+        """What its labels are: one of them a text, any number of them, or a number."""
+        return find_problem_type(self.model.config)
+
+    @property
+    def treatment(self) -> Treatment:
+        """How texts become its scores."""
+        told = self.settings
+        rule = LengthRule(told.max_seq_length, told.long_texts, told.doc_stride, told.max_windows)
+        return Treatment(rule, told.window_pooling)
 
 
 @dataclass(frozen=True)
@@ -74,17 +84,13 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
     Raises:
         CheckpointError: If there is no such classifier, its run is not done, or its files cannot be trusted.
     """
-    run = _open_folder(run_dir, "classifier", must_be_done)
+    _open_folder(run_dir, "classifier", must_be_done)
     model = _load_model(AutoModelForSequenceClassification, run_dir, torch.float32)
     tokenizer = _load_tokenizer(run_dir, model.config)
-    trained_length = saved_settings(run).get("max_seq_length") if "config" in run else None
-    return LoadedClassifier(
-        model=model,
-        tokenizer=tokenizer,
-        label_names=_label_names(model.config),
-        max_length=find_length_limit(model.config, tokenizer) if trained_length is None else int(str(trained_length)),
-        columns=run.get("data", {}).get("columns", {}),
-    )
+    settings = read_inference_settings(_owner_of(run_dir))
+    if settings.max_seq_length is None:
+        settings = replace(settings, max_seq_length=find_length_limit(model.config, tokenizer))
+    return LoadedClassifier(model, tokenizer, _label_names(model.config), settings)
 
 
 def load_generator(run_dir: Path, *, must_be_done: bool = True) -> LoadedGenerator:
@@ -98,8 +104,8 @@ def load_generator(run_dir: Path, *, must_be_done: bool = True) -> LoadedGenerat
     return LoadedGenerator(model, _load_tokenizer(run_dir, model.config))
 
 
-def _open_folder(folder: Path, kind: Kind, must_be_done: bool) -> Mapping[str, Any]:
-    """Return the run's record, empty where there is none, once nothing speaks against loading `folder`."""
+def _open_folder(folder: Path, kind: Kind, must_be_done: bool) -> None:
+    """Return once nothing speaks against loading `folder`."""
     if not folder.is_dir():
         raise CheckpointError(Problem(str(folder), rule="there is no such folder", remedy="name a run directory"))
     run = _read_run_of(folder)
@@ -109,18 +115,24 @@ def _open_folder(folder: Path, kind: Kind, must_be_done: bool) -> Mapping[str, A
         rule = f"is not a run directory: it holds neither {RUN_FILE} nor {CONFIG_FILE}"
         if run:
             rule = f"holds no {CONFIG_FILE}, so no model was saved here"
+        if (folder / ADAPTER_CONFIG).is_file():
+            rule = "holds an adapter without the model it changes; a finished run has them merged at its top"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy="name the output_dir of a finished run"))
     _check_kind(folder, read_json(folder / CONFIG_FILE), kind)
     _check_weights(folder)
-    return run
 
 
 def _read_run_of(folder: Path) -> Mapping[str, Any]:
     """Return the record of the run that `folder` is, or is a checkpoint of; empty where there is none."""
-    owner = folder.resolve()
-    if not (owner / RUN_FILE).is_file() and owner.parent.name == CHECKPOINTS:
-        owner = owner.parent.parent
+    owner = _owner_of(folder)
     return read_json(owner / RUN_FILE) if (owner / RUN_FILE).is_file() else {}
+
+
+def _owner_of(folder: Path) -> Path:
+    """Return the run directory that `folder` is, or is a checkpoint of; itself where it is neither."""
+    owner = folder.resolve()
+    is_checkpoint = not (owner / RUN_FILE).is_file() and owner.parent.name == CHECKPOINTS
+    return owner.parent.parent if is_checkpoint else owner
 
 
 def _check_done(folder: Path, status: str) -> None:
@@ -149,41 +161,28 @@ def _check_kind(folder: Path, config: Mapping[str, Any], kind: Kind) -> None:
         remedy = "name a fine-tuning run; for a causal language model use generate"
         raise CheckpointError(Problem(place, str(found), "is not a text classifier", remedy))
     if kind == "classifier":
-        _check_single_label(place, config)
+        _check_problem_type(place, config)
 
 
 def _classes(names: Mapping[str, str | tuple[str, ...]]) -> Collection[str]:
     return {each for name in names.values() for each in ((name,) if isinstance(name, str) else name)}
 
 
-def _check_single_label(place: str, config: Mapping[str, Any]) -> None:
-    problem_type = config.get("problem_type")
-    if problem_type not in (None, "single_label_classification"):
-        rule = "only classifiers of one label a text have probabilities that sum to 1"
+def _check_problem_type(place: str, config: Mapping[str, Any]) -> None:
+    problem_type, label_count = config.get("problem_type"), len(config.get("id2label", {"0": "", "1": ""}))
+    known = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+    if problem_type is not None and problem_type not in known:
+        rule = f"must be one of {', '.join(known)}"
         raise CheckpointError(Problem(place, f"problem_type '{problem_type}'", rule, "use another model"))
-    if len(config.get("id2label", {"0": "", "1": ""})) < 2:
-        raise CheckpointError(Problem(place, "1 label", "a classifier has at least 2", "use another model"))
+    if problem_type == REGRESSION and label_count > 1:
+        rule = "a model that predicts several numbers at once is not supported"
+        raise CheckpointError(Problem(place, f"{label_count:,} labels", rule, "use another model"))
 
 
 def _check_weights(folder: Path) -> None:
-    if (folder / INDEX_FILE).is_file():
-        _check_index(folder / INDEX_FILE)
-    elif not (folder / WEIGHTS_FILE).is_file():
-        pickled = sorted(path.name for path in folder.glob("*.bin"))
-        if not pickled:
-            rule = f"holds no {WEIGHTS_FILE}"
-            raise CheckpointError(Problem(str(folder), rule=rule, remedy="name a folder that holds weights"))
-        rule = "the weights are a pickle file, and reading one can run any code it carries"
-        remedy = f"save the model as {WEIGHTS_FILE} where you trust it"
-        raise CheckpointError(Problem(str(folder / pickled[0]), rule=rule, remedy=remedy))
-
-
-def _check_index(path: Path) -> None:
-    files = set(read_json(path).get("weight_map", {}).values())
-    outside = sorted(name for name in files if Path(name).name != name)
-    if outside:
-        rule = "names weights outside its own folder"  # transformers would load them without a word
-        raise CheckpointError(Problem(str(path), outside[0], rule, "get the checkpoint from its source again"))
+    problem = find_weights_problem(folder)
+    if problem is not None:
+        raise CheckpointError(problem)
 
 
 def _label_names(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -191,21 +190,9 @@ def _label_names(config: PreTrainedConfig) -> tuple[str, ...]:
     return tuple(labels[label_id] for label_id in range(len(labels)))
 
 
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for weights that load in a moment."""
-    was_drawn = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_drawn:
-            logging.enable_progress_bar()
-
-
 def _load_model(family: Any, folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
     try:
-        with _without_bar():
+        with without_weight_bars():
             model, info = family.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )

@@ -1,4 +1,4 @@
-"""Every row of a file with what a classifier says of its text, in the file's order and in constant memory.
+"""Every row of a file with what a classifier says of it, in the file's order and in constant memory.
 
 Refuses a file that already has the columns to be added. Rows without text are kept, their predictions empty: the
 output has the rows of the input, one for one.
@@ -12,24 +12,29 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.data.progress import progress_options
 from hfpipe.data.records import Record
 from hfpipe.errors import DataError, Problem
 from hfpipe.inference.loading import LoadedClassifier
 from hfpipe.inference.predict import score_texts
-from hfpipe.inference.tables import InputTable, write_table
+from hfpipe.inference.tables import InputTable, TextColumns, find_text_columns, write_table
+from hfpipe.inference.texts import Text
 
 LABEL_COLUMN = "predicted_label"
+LABELS_COLUMN = "predicted_labels"
+VALUE_COLUMN = "predicted_value"
 DECIMALS = 6
+THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """What was scored: rows written, those of them without text, and the column the texts came from."""
+    """What was scored: rows written, those of them without text, and the columns the texts came from."""
 
     rows: int
     empty: int
-    text_column: str
+    columns: TextColumns
 
 
 def predict_file(
@@ -37,64 +42,78 @@ def predict_file(
     table: InputTable,
     output: Path,
     *,
-    text_column: str | None = None,
+    columns: TextColumns | None = None,
     batch_size: int = 32,
 ) -> ScoredFile:
-    """Write the rows of `table` to `output` with the predicted label and the probability of each label.
+    """Write the rows of `table` to `output` with what the classifier says of each.
 
-    The columns added are `predicted_label` and `probability_<label>`. Without `text_column` the texts are in the
-    column of the training, or in the one found by name. `output` '-' writes CSV to standard output.
+    The columns added are `predicted_label` and `probability_<label>`; `predicted_labels`, those of probability 0.5 and
+    more, under several labels a row; `predicted_value` under regression. Without `columns` the texts are in those of
+    the training, or in the one found by name. `output` '-' writes CSV to standard output.
 
     Raises:
         DataError: If there is no such column, or the file has one of those to be added.
     """
-    column = table.find_text_column(text_column, classifier.columns.get("text"))
-    added = (LABEL_COLUMN, *(f"probability_{name}" for name in classifier.label_names))
+    chosen = find_text_columns(table, columns, classifier.settings)
+    added = added_columns(classifier)
     _check_new(table, added)
     rows = empty = 0
     with write_table(output, (*table.header, *added)) as write_row:
-        for record, scores in score_records(classifier, table, column, batch_size=batch_size):
-            write_row({**record.values, **_predictions(classifier, added, scores)})
+        for record, scores in score_records(classifier, table, chosen, batch_size=batch_size):
+            predicted = dict.fromkeys(added) if scores is None else predict_row(classifier, scores)
+            write_row({**record.values, **predicted})
             rows += 1
             empty += scores is None
-    return ScoredFile(rows, empty, column)
+    return ScoredFile(rows, empty, chosen)
 
 
 def score_records(
-    classifier: LoadedClassifier, table: InputTable, text_column: str, *, batch_size: int
+    classifier: LoadedClassifier, table: InputTable, columns: TextColumns, *, batch_size: int
 ) -> Iterator[tuple[Record, np.ndarray | None]]:
-    """Yield each row with its probabilities (labels,), None where it has no text."""
-    # rows read but not yielded yet: one window of score_texts, and the rows without text among them
-    waiting: deque[Record] = deque()
+    """Yield each row with its scores (labels,), None where it has no text."""
+    # rows read but not yielded yet: one portion of score_texts, and the rows without text among them
+    waiting: deque[tuple[Record, Text | None]] = deque()
 
-    def texts() -> Iterator[str]:
+    def texts() -> Iterator[Text]:
         for record in tqdm(table.stream().records, "scoring", table.row_count, unit=" rows", **progress_options()):
-            waiting.append(record)
-            if not _is_empty(record.values[text_column]):
-                yield str(record.values[text_column])
+            text = columns.text_of(record.values)
+            waiting.append((record, text))
+            if text is not None:
+                yield text
 
-    scored = score_texts(
-        classifier.model, classifier.tokenizer, texts(), max_length=classifier.max_length, batch_size=batch_size
-    )
+    treatment = classifier.treatment
+    scored = score_texts(classifier.model, classifier.tokenizer, texts(), treatment=treatment, batch_size=batch_size)
     for scores in scored:
-        while _is_empty(waiting[0].values[text_column]):
-            yield waiting.popleft(), None
-        yield waiting.popleft(), scores
-    for record in waiting:
+        while waiting[0][1] is None:
+            yield waiting.popleft()[0], None
+        yield waiting.popleft()[0], scores
+    for record, _ in waiting:
         yield record, None
 
 
-def _is_empty(text: object) -> bool:
-    return text is None or not str(text).strip()
+def added_columns(classifier: LoadedClassifier) -> tuple[str, ...]:
+    """Return the names of the columns a prediction has."""
+    if classifier.problem_type == REGRESSION:
+        return (VALUE_COLUMN,)
+    first = LABELS_COLUMN if classifier.problem_type == MULTI_LABEL else LABEL_COLUMN
+    return (first, *(f"probability_{name}" for name in classifier.label_names))
 
 
-def _predictions(
-    classifier: LoadedClassifier, columns: tuple[str, ...], scores: np.ndarray | None
-) -> Mapping[str, object]:
-    if scores is None:
-        return dict.fromkeys(columns)
-    label = classifier.label_names[int(scores.argmax())]
-    return dict(zip(columns, (label, *(round(float(score), DECIMALS) for score in scores)), strict=True))
+def predict_row(classifier: LoadedClassifier, scores: np.ndarray) -> Mapping[str, object]:
+    """Return the values of the added columns for the `scores` of a row.
+
+    Several labels are one text where the training's files had them so, delimited as there, and a list otherwise.
+    """
+    rounded = [round(float(score), DECIMALS) for score in scores]
+    if classifier.problem_type == REGRESSION:
+        return {VALUE_COLUMN: rounded[0]}
+    names = classifier.label_names
+    probabilities = {f"probability_{name}": score for name, score in zip(names, rounded, strict=True)}
+    if classifier.problem_type != MULTI_LABEL:
+        return {LABEL_COLUMN: names[int(scores.argmax())], **probabilities}
+    found = [name for name, score in zip(names, scores, strict=True) if score >= THRESHOLD]
+    delimiter = classifier.settings.label_delimiter
+    return {LABELS_COLUMN: found if delimiter is None else delimiter.join(found), **probabilities}
 
 
 def _check_new(table: InputTable, added: tuple[str, ...]) -> None:

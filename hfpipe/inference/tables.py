@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from hfpipe.data.columns import find_text_column
+from hfpipe.data.columns import find_text_columns as choose_text_columns
+from hfpipe.data.columns import join_texts
+from hfpipe.data.record_stream import place_of_header
 from hfpipe.data.records import RecordStream, check_records, stream_records
 from hfpipe.errors import ConfigError, DataError, Problem
+from hfpipe.inference.texts import Text
+from hfpipe.records.inference_settings import InferenceSettings
 
 OUTPUT_SUFFIXES = (".csv", ".tsv", ".jsonl")
 STDOUT = Path("-")
@@ -27,37 +31,73 @@ WriteRow = Callable[[Mapping[str, object]], None]
 
 @dataclass(frozen=True)
 class InputTable:
-    """A file that can be read to its end; `delimiter` None means by suffix."""
+    """A file that can be read to its end; `delimiter` None means by suffix, `encoding` None means UTF-8."""
 
     path: Path
     header: tuple[str, ...]
     row_count: int
     delimiter: str | None = None
+    encoding: str | None = None
 
     def stream(self) -> RecordStream:
         """Return the rows from the first."""
-        return stream_records(self.path, delimiter=self.delimiter)
-
-    def find_text_column(self, given: str | None, trained: str | None) -> str:
-        """Return the column of the texts: as given, else that of the training, else found by name.
-
-        Raises:
-            DataError: If the column given is not there, or no column, or several, may be the text.
-        """
-        if given is not None and given not in self.header:
-            there = f"the columns are {', '.join(map(repr, self.header))}"
-            raise DataError(Problem(f"{self.path}:1", f"no column {given!r}", there, "change --text-column"))
-        return find_text_column(self.header, wanted=given or trained, name=str(self.path))
+        return stream_records(self.path, delimiter=self.delimiter, encoding=self.encoding)
 
 
-def survey_table(path: Path, *, delimiter: str | None = None) -> InputTable:
+@dataclass(frozen=True)
+class TextColumns:
+    """The columns of a file that hold the text, joined by `delimiter`, and that of a second text."""
+
+    texts: tuple[str, ...]
+    delimiter: str = " "
+    pair: str | None = None
+
+    def text_of(self, values: Mapping[str, object]) -> Text | None:
+        """Return what a row says, joined as in training; None where there is nothing to score."""
+        text = join_texts([values[name] for name in self.texts], self.delimiter)
+        if self.pair is None:
+            return text or None
+        pair = join_texts([values[self.pair]], "")
+        return (text, pair) if text and pair else None
+
+    def __str__(self) -> str:
+        return " + ".join(map(repr, self.texts)) + (f" and {self.pair!r}" if self.pair is not None else "")
+
+
+def find_text_columns(table: InputTable, given: TextColumns | None, trained: InferenceSettings) -> TextColumns:
+    """Return the columns of the texts: as given, else those of the training, else the one found by name.
+
+    Raises:
+        DataError: If a column given is not there, no column, or several, may be the text, or a model of two texts is
+            told of one.
+    """
+    pair = given.pair if given is not None and given.pair is not None else trained.text_pair_column_name
+    named = given.texts if given is not None else ()
+    place, there = place_of_header(str(table.path)), f"the columns are {', '.join(map(repr, table.header))}"
+    options = {**dict.fromkeys(named, "--text-column"), **({} if pair is None else {pair: "--text-pair-column"})}
+    problems = [
+        Problem(place, f"no column {name!r}", there, f"change {option}")
+        for name, option in options.items()
+        if name not in table.header
+    ]
+    if trained.text_pair_column_name is None and pair is not None:
+        problems.append(Problem("--text-pair-column", pair, "this model was trained on single texts", "leave it out"))
+    if problems:
+        raise DataError(problems)
+    free = [name for name in table.header if name != pair]
+    texts = named or choose_text_columns(free, wanted=trained.text_column_names, name=str(table.path))
+    return TextColumns(tuple(texts), trained.text_column_delimiter, pair)
+
+
+def survey_table(path: Path, *, delimiter: str | None = None, encoding: str | None = None) -> InputTable:
     """Return the table in `path`, read once to its end.
 
     Raises:
         DataError: With all problems of the file.
     """
-    row_count = check_records(path, delimiter=delimiter)
-    return InputTable(path, stream_records(path, delimiter=delimiter).header, row_count, delimiter)
+    row_count = check_records(path, delimiter=delimiter, encoding=encoding)
+    header = stream_records(path, delimiter=delimiter, encoding=encoding).header
+    return InputTable(path, header, row_count, delimiter, encoding)
 
 
 def check_output(output: Path, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES, overwrite: bool = False) -> None:

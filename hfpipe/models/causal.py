@@ -16,7 +16,7 @@ from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.limits import check_vocabulary, find_positions
 from hfpipe.models.overrides import apply_overrides
 from hfpipe.models.sizes import SIZES
-from hfpipe.models.sources import building_options, explained_loading, find_checkpoint, loading_options, read_config
+from hfpipe.models.sources import building_options, explained_loading, find_checkpoint, read_config
 from hfpipe.models.tokenizers import special_ids
 
 PROBE_TOKENS = 4
@@ -170,11 +170,11 @@ def _new_model(settings: ModelSettings, config: PreTrainedConfig) -> PreTrainedM
 
 def _continued_model(settings: ModelSettings, config: PreTrainedConfig) -> PreTrainedModel:
     assert settings.model_name_or_path is not None
-    checkpoint = find_checkpoint(settings.model_name_or_path)
-    with explained_loading("model_name_or_path", checkpoint):
+    checkpoint = find_checkpoint(settings, with_weights=True)
+    with explained_loading("model_name_or_path", settings.model_name_or_path):
         return AutoModelForCausalLM.from_pretrained(
             checkpoint,
             config=config,
             use_safetensors=True,
-            **building_options(settings) | loading_options(settings, checkpoint),
+            **building_options(settings),
         )

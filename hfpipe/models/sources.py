@@ -1,6 +1,7 @@
 """Where checkpoints come from: a folder, a name on the Hub, or the encoder of the 'demo' extra.
 
-Weights in pickle formats are never read: `use_safetensors` is always on.
+Whatever it is, `from_pretrained` gets a folder: a name on the Hub becomes the folder of the cache that its files were
+downloaded to. Weights in pickle formats are never read: `use_safetensors` is always on.
 """
 
 import importlib.util
@@ -16,7 +17,9 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.checkpoint_files import fetch_checkpoint, find_weights_problem
 from hfpipe.models.overrides import apply_overrides
+from hfpipe.repositories import Wanted
 
 DEMO_ENCODER = "demo:minilm"
 DEMO_ENCODER_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -28,28 +31,41 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 
 
-def find_checkpoint(name: str, *, key: str = "model_name_or_path") -> str:
-    """Return what `from_pretrained` takes for `name`, the value of the setting `key`.
+def find_checkpoint(settings: ModelSettings, *, key: str = "model_name_or_path", with_weights: bool = False) -> str:
+    """Return the folder of the checkpoint that the setting `key` names, downloaded where it is on the Hub.
+
+    Weights are large, so they are there only `with_weights`. The revision is one of the model's repository; that of a
+    tokenizer named by itself is its main branch.
 
     Raises:
-        ConfigError: If the demo encoder is asked for and its package is not installed, or a path does not exist.
+        ConfigError: If the demo encoder is asked for and its package is not installed, a path does not exist, the Hub
+            has no such repository or revision, or the weights are not in safetensors.
     """
+    name = settings.model_name_or_path if key == "model_name_or_path" else settings.tokenizer_name
+    assert name is not None, "the caller makes what no setting names"
     if name == DEMO_ENCODER:
         return str(_find_demo_encoder(key))
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if with_weights:
+            _check_weights(folder, key)
+        return str(folder)
+    if name.startswith((".", "/", "~")):
         raise ConfigError(Problem(key, name, "no such folder", "give a folder with a config.json, or a Hub name"))
-    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    revision = settings.model_revision if key == "model_name_or_path" else "main"
+    wanted = Wanted("model", name, revision, key, "model_revision", settings.cache_dir)
+    return str(fetch_checkpoint(wanted, with_weights=with_weights))
 
 
-def loading_options(settings: ModelSettings, checkpoint: str, *, key: str = "model_name_or_path") -> dict[str, Any]:
-    """Return the arguments that every `from_pretrained` of this checkpoint shares; `key` is the setting it is from.
+def is_on_hub(name: str | None) -> bool:
+    """Tell whether a checkpoint of this name would be looked for on the Hub."""
+    return name is not None and name != DEMO_ENCODER and not Path(name).expanduser().is_dir()
 
-    The revision is one of the model's repository; that of a tokenizer named by itself has its own.
-    """
-    options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
-    if key != "model_name_or_path" or Path(checkpoint).is_dir():
-        return options
-    return {**options, "revision": settings.model_revision}
+
+def _check_weights(folder: Path, key: str) -> None:
+    problem = find_weights_problem(folder)
+    if problem is not None:
+        raise ConfigError(Problem(key, f"{problem.place}: {problem.value}".rstrip(": "), problem.rule, problem.remedy))
 
 
 def building_options(settings: ModelSettings) -> dict[str, Any]:
@@ -74,10 +90,9 @@ def read_config(settings: ModelSettings) -> PreTrainedConfig:
     Raises:
         ConfigError: If the checkpoint cannot be found or an override names no field of its config.
     """
-    assert settings.model_name_or_path is not None, "the caller makes a new model where none is named"
-    checkpoint = find_checkpoint(settings.model_name_or_path)
-    with explained_loading("model_name_or_path", checkpoint):
-        config = AutoConfig.from_pretrained(checkpoint, **loading_options(settings, checkpoint))
+    checkpoint = find_checkpoint(settings)
+    with explained_loading("model_name_or_path", str(settings.model_name_or_path)):
+        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=settings.trust_remote_code)
     apply_overrides(config, settings.config_overrides)
     return config
 

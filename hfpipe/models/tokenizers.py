@@ -14,28 +14,28 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.models.sources import explained_loading, find_checkpoint, loading_options
+from hfpipe.models.sources import explained_loading, find_checkpoint
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding on the right.
+    """Return the tokenizer of the checkpoint, or the one named by `tokenizer_name`, padding and cutting on the right.
 
     Raises:
         ConfigError: If it cannot be found or loaded, or knows no tokens but special ones.
     """
     key = "tokenizer_name" if settings.tokenizer_name else "model_name_or_path"
-    name = settings.tokenizer_name or settings.model_name_or_path
-    assert name is not None, "the caller trains a tokenizer where none is named"
-    checkpoint = find_checkpoint(name, key=key)
-    with explained_loading(key, checkpoint):
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **loading_options(settings, checkpoint, key=key))
+    name = str(settings.tokenizer_name or settings.model_name_or_path)
+    checkpoint = find_checkpoint(settings, key=key)
+    with explained_loading(key, name):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=settings.trust_remote_code)
     if is_blank(tokenizer):
         remedy = "save the model's tokenizer beside it, or name one by tokenizer_name"
-        raise ConfigError(Problem(key, checkpoint, "holds no tokenizer", remedy))
+        raise ConfigError(Problem(key, name, "holds no tokenizer", remedy))
     tokenizer.padding_side = "right"
+    tokenizer.truncation_side = "right"
     return tokenizer
 
 

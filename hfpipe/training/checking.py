@@ -7,6 +7,7 @@ functions the run calls; only memory and sampled corpora are estimates, and say 
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -23,7 +24,9 @@ from hfpipe.training.checkpoints import find_checkpoint_to_resume
 from hfpipe.training.classifier_survey import survey_classifier
 from hfpipe.training.corpus_survey import survey_causal_lm
 from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
+from hfpipe.training.lengths import find_largest_batch
 from hfpipe.training.precision import Precision, decide_precision
+from hfpipe.training.recording import find_fingerprints
 from hfpipe.training.resources import (
     DiskNeed,
     MemoryNeed,
@@ -33,6 +36,7 @@ from hfpipe.training.resources import (
     find_free_disk,
 )
 from hfpipe.training.schedule import Schedule, count_checkpoints, find_argument, plan_schedule
+from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
 
 
@@ -56,11 +60,17 @@ def check(config: RunConfig) -> CheckReport:
     precision = draft.attempt(lambda: decide_precision(config, os.environ, use_cpu=use_cpu))
     if precision is not None:
         draft.lines.append(f"device {device.type}, mixed precision {precision}")
-    survey = (survey_classifier if config.recipe == FINETUNE else survey_causal_lm)(draft)
+    survey = _find_survey(config)(draft)
     if opening is not None:
         _check_files(draft, survey, opening)
     _check_steps(draft, survey, precision)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
+
+
+def _find_survey(config: RunConfig) -> Callable[[Draft], Survey]:
+    if config.recipe == FINETUNE:
+        return survey_classifier
+    return survey_stream if config.data.streaming else survey_causal_lm
 
 
 def _check_output_dir(draft: Draft) -> Opening:
@@ -93,8 +103,7 @@ def _check_output_dir(draft: Draft) -> Opening:
 def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
     if opening.kind != "resume" or opening.run is None or survey.summary is None:
         return
-    began = {file["name"]: file["sha256"] for file in opening.run["data"]["files"]}
-    given = {file.name: file.sha256 for file in survey.summary.files}
+    began, given = find_fingerprints(opening.run["data"]), find_fingerprints(survey.summary.to_json())
     draft.attempt(lambda: check_same_files(began, given))
 
 
@@ -106,8 +115,9 @@ def _check_steps(draft: Draft, survey: Survey, precision: Precision | None) -> N
         draft.lines.append(f"{name}: {counts}")
     if survey.lengths is None:
         return
-    schedule = plan_schedule(draft.config, survey.lengths)
-    draft.lines += schedule.lines(unit=survey.unit, note=survey.note)
+    schedule = plan_schedule(draft.config, survey.lengths, window_length=survey.window_length)
+    lines = schedule.stream_lines() if survey.is_stream else schedule.lines(unit=survey.unit, note=survey.note)
+    draft.lines += lines
     rows, window = schedule.plan.num_rows, schedule.plan.rows_per_step
     if rows < window:
         told = f"the training part ({rows:,} rows) is smaller than one step ({window:,} rows)"
@@ -142,16 +152,14 @@ def _check_memory(
     assert survey.lengths is not None and survey.evaluated is not None, "steps are known, so rows are"
     config = draft.config
     program = psutil.Process().memory_info().rss
-    rows = min(schedule.plan.per_device_batch_size, schedule.plan.num_rows)
+    length, scored = survey.window_length, find_argument(config, "per_device_eval_batch_size")
     training = StepShape(
-        rows,
-        int(survey.lengths.max()),
+        *find_largest_batch(survey.lengths, schedule.plan.per_device_batch_size, window_length=length),
         precision,
         accumulates=schedule.plan.gradient_accumulation_steps > 1,
         gradient_checkpointing=find_argument(config, "gradient_checkpointing"),
     )
-    scored = min(find_argument(config, "per_device_eval_batch_size"), max(len(survey.evaluated), 1))
-    evaluation = StepShape(scored, int(survey.evaluated.max(initial=1)), precision)
+    evaluation = StepShape(*find_largest_batch(survey.evaluated, scored, window_length=length), precision)
     peaks = _trace(draft, survey, outlined=outlined, training=training, evaluation=evaluation)
     if peaks is None:
         return

@@ -10,13 +10,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-from safetensors import SafetensorError
-from transformers import PreTrainedModel
 from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, read_json, write_json
+from hfpipe.training.gathering import whole_weights
+from hfpipe.training.streaming import save_stream
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -56,11 +55,12 @@ def write_checkpoint(trainer: "PlannedTrainer") -> None:
         staging.mkdir(parents=True)
     trainer.accelerator.wait_for_everyone()
     trainer.store_flos()
-    trainer.save_model(str(staging), _internal_call=True)
+    trainer._save(str(staging), whole_weights(trainer))
     trainer._save_optimizer_and_scheduler(str(staging))
     trainer._save_scaler(str(staging))
     trainer._save_rng_state(str(staging))
     _save_progress(trainer, staging)
+    save_stream(trainer, staging)
     if trainer.args.should_save:
         _save_state(trainer, staging)
     trainer.accelerator.wait_for_everyone()
@@ -69,70 +69,6 @@ def write_checkpoint(trainer: "PlannedTrainer") -> None:
         staging.rename(target)
         _rotate(checkpoints, keep=trainer.args.save_total_limit, best_step=trainer.state.best_global_step)
     trainer.accelerator.wait_for_everyone()
-
-
-def save_weights(trainer: "PlannedTrainer", folder: Path, state_dict: dict[str, torch.Tensor] | None) -> None:
-    """Save model, config and tokenizer; no pickled TrainingArguments, which would carry tokens."""
-    if not trainer.args.should_save:
-        return
-    trainer.network.save_pretrained(folder, state_dict=state_dict)
-    trainer.tokenizer.save_pretrained(folder)
-
-
-def read_model(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """Return a model like `network` with the weights in `folder`; no random numbers are drawn.
-
-    Names of parameters in a file can differ from those in the model, and experts be stored one by one:
-    only `from_pretrained` knows how they go together.
-
-    Raises:
-        CheckpointError: If the folder cannot be read, or lacks or has parameters that `network` does not.
-    """
-    remedy = "put its files back as they were saved"
-    try:
-        with torch.random.fork_rng(devices=[]):  # weights are read on the CPU
-            loaded, info = cast("Any", type(network)).from_pretrained(
-                folder,
-                dtype=network.dtype,
-                attn_implementation=network.config._attn_implementation,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        rule = f"its weights cannot be loaded ({reason})"
-        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy)) from error
-    strange = sorted({*info["missing_keys"], *info["unexpected_keys"]})
-    if strange:
-        rule = f"its weights are not those of the model: {strange[0]} is in only one of them"
-        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy))
-    return cast("PreTrainedModel", loaded)
-
-
-def load_weights(network: PreTrainedModel, folder: Path) -> None:
-    """Put the weights in `folder` into `network`, all of them.
-
-    Raises:
-        CheckpointError: As `read_model`.
-    """
-    network.load_state_dict(read_model(network, folder).state_dict())
-
-
-def load_best_weights(trainer: "PlannedTrainer") -> None:
-    """Put the weights of the best step back into the model, wherever the run directory lies now."""
-    step = trainer.state.best_global_step
-    if step is None or step == trainer.state.global_step:
-        return
-    folder = checkpoint_folder(trainer.checkpoints, step)
-    if not folder.is_dir():
-        raise CheckpointError(
-            Problem(str(folder), rule="the best checkpoint of this run is not there", remedy="put it back")
-        )
-    load_weights(trainer.network, folder)
-    logger.info(
-        "best weights: step %s, %s %s", f"{step:,}", trainer.args.metric_for_best_model, trainer.state.best_metric
-    )
 
 
 def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
-from hfpipe.data.tokens import tokenize_texts
+from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import DataError, Problem
 from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
@@ -48,7 +48,8 @@ def survey_causal_lm(draft: Draft) -> Survey:
     """Return what a pretraining run would work with; facts and problems go to `draft`."""
     config = draft.config
     survey = Survey("block", make_block_batch, build_causal_lm_objective(config))
-    parts = draft.attempt(lambda: load_document_parts(config.data, seed=config.training.seed))
+    cache_dir = config.model.cache_dir
+    parts = draft.attempt(lambda: load_document_parts(config.data, seed=config.training.seed, cache_dir=cache_dir))
     texts = parts.train.texts if parts else []
     sample = draw_sample(texts, seed=config.training.seed)
     if parts is not None:
@@ -58,7 +59,7 @@ def survey_causal_lm(draft: Draft) -> Survey:
     tokenizer = draft.attempt(lambda: _find_tokenizer(draft, sample)) if texts or is_named else None
     if tokenizer is None:
         return survey
-    survey = _survey_model(draft, survey, tokenizer=tokenizer, sample=sample)
+    survey = survey_model(draft, survey, tokenizer=tokenizer, sample=sample)
     if parts is None:
         return survey
     known, read = tokenizer, parts
@@ -98,13 +99,14 @@ def _find_tokenizer(draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _survey_model(
+def survey_model(
     draft: Draft,
     survey: Survey,
     *,
     tokenizer: PreTrainedTokenizerBase,
     sample: Sample,
 ) -> Survey:
+    """Return `survey` with the outline of the model, and whether blocks fit it."""
     config, device = draft.config, draft.device
     model_config = draft.attempt(lambda: _read_model_config(config, tokenizer, sample))
     if model_config is None:
@@ -139,7 +141,7 @@ def _survey_documents(
     draft: Draft, parts: DocumentParts, *, tokenizer: PreTrainedTokenizerBase, sample: Sample
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens of training and validation blocks, (blocks,) each."""
-    tokenized = tokenize_texts(tokenizer, sample.texts, max_length=None, add_special_tokens=False)
+    tokenized = tokenize_texts(tokenizer, sample.texts, rule=LengthRule(None), add_special_tokens=False)
     draft.lines.append(describe_lengths(tokenized.lengths, unit="document") + sample.note)
     block_size = draft.config.data.block_size
     if sample.is_whole:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hfpipe.inference.forward import run_model
 from hfpipe.training.datasets import Rows
 from hfpipe.training.objectives import Objective
 
@@ -33,4 +34,5 @@ def name_rows(rows: Rows, row_ids: Sequence[int]) -> str:
 def _is_finite(trainer: "PlannedTrainer", rows: Rows, row_id: int, objective: Objective) -> bool:
     inputs = trainer._prepare_inputs(rows.__getitems__([row_id]))
     labels = inputs.pop("labels")
-    return bool(objective.loss_sum(trainer.network(**inputs), labels).isfinite())
+    outputs = run_model(trainer.network, inputs, rows=len(labels), pooling=trainer.task.window_pooling)
+    return bool(objective.loss_sum(outputs, labels).isfinite())

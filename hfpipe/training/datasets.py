@@ -1,7 +1,8 @@
 """Tokenized rows as batches a model takes.
 
 `__getitems__` receives the row ids of a whole micro-batch and returns it collated, so no list of
-dictionaries stands between the arrays and the model. A filler id becomes a row without a label.
+dictionaries stands between the arrays and the model. A filler id becomes a row without a label: IGNORED
+where labels are ids, NaN where they are numbers.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from hfpipe.data.batches import FILLER
 from hfpipe.data.corpus import IGNORED, Blocks
 from hfpipe.data.places import Places
 from hfpipe.data.tokens import TokenizedTexts
-
-Batch = dict[str, torch.Tensor]
+from hfpipe.inference.forward import Batch, collate_texts
 
 
 class Rows(Protocol):
@@ -40,10 +40,14 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Texts with one label each, padded on the right to the longest of the micro-batch."""
+    """Texts with their targets, padded on the right to the longest window of the micro-batch.
+
+    `targets` are label ids (rows,) int64, labels that are there or not (rows, labels) float32, or numbers (rows,)
+    float32.
+    """
 
     texts: TokenizedTexts
-    label_ids: np.ndarray
+    targets: np.ndarray
     places: Places
     padding_id: int
 
@@ -52,7 +56,7 @@ class LabelledRows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text, (rows,)."""
+        """Tokens of each text, those of all its windows together, (rows,)."""
         return self.texts.lengths
 
     def name(self, row_id: int) -> str:
@@ -60,18 +64,19 @@ class LabelledRows:
         return self.places.place(row_id)
 
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
-        """Return `input_ids` and `attention_mask` (rows, longest), `labels` (rows,)."""
-        rows = [self.texts.row(max(row_id, 0)) for row_id in row_ids]
-        lengths = np.array([len(row) for row in rows])
-        attention_mask = np.arange(lengths.max()) < lengths[:, None]
-        input_ids = np.full(attention_mask.shape, self.padding_id, dtype=np.int64)
-        input_ids[attention_mask] = np.concatenate(rows)
-        labels = [IGNORED if row_id == FILLER else self.label_ids[row_id] for row_id in row_ids]
-        return {
-            "input_ids": torch.from_numpy(input_ids),
-            "attention_mask": torch.from_numpy(attention_mask.astype(np.int64)),
-            "labels": torch.tensor(labels, dtype=torch.int64),
-        }
+        """Return what `collate_texts` gives of the rows' texts, and `labels` (rows, ...)."""
+        windows = [self._windows(row_id) for row_id in row_ids]
+        batch = collate_texts(self.texts, windows, self.padding_id)
+        return {**batch, "labels": torch.from_numpy(self._labels(row_ids))}
+
+    def _windows(self, row_id: int) -> range:
+        return self.texts.windows(0)[:1] if row_id == FILLER else self.texts.windows(row_id)
+
+    def _labels(self, row_ids: Sequence[int]) -> np.ndarray:
+        labels = self.targets[np.maximum(row_ids, 0)]
+        # every number can be a target, so none can stand for 'none'
+        labels[np.equal(row_ids, FILLER)] = IGNORED if labels.dtype == np.int64 else np.nan
+        return labels
 
 
 @dataclass(frozen=True)

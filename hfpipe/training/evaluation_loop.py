@@ -15,6 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.data.batches import FILLER
 from hfpipe.errors import Problem, TrainingError
+from hfpipe.inference.forward import run_model
 from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
 
@@ -60,7 +61,7 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     for row_ids, inputs in zip(batches, dataloader, strict=True):
         inputs = trainer._prepare_inputs(inputs)
         labels = inputs.pop("labels")
-        outputs = model(**inputs)
+        outputs = run_model(model, inputs, rows=len(labels), pooling=trainer.task.window_pooling)
         batch_sums = torch.stack((objective.loss_sum(outputs, labels), objective.count(labels))).double().cpu()
         sums += batch_sums
         if not batch_sums.isfinite().all():

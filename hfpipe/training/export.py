@@ -8,12 +8,16 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.training.checkpoints import read_model
+from hfpipe.inference.forward import run_model
+from hfpipe.models.adapters import is_adapted, merge_adapter, save_adapter
+from hfpipe.models.windows import MEAN
 from hfpipe.training.datasets import Rows
 from hfpipe.training.trainer import PlannedTrainer
+from hfpipe.training.weights import read_model
 
 logger = logging.getLogger(__name__)
 
+ADAPTER_FOLDER = "adapter"
 ROWS_COMPARED = 4
 # Same weights, same inputs, same kernels: anything above rounding means that something was not saved.
 TOLERANCE = 1e-5
@@ -23,28 +27,32 @@ TOLERANCE_IN_EPSILONS = 4
 def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
     """Save model and tokenizer at the top of the run directory and check that they come back.
 
+    An adapter is saved beside them, in `adapter/`, and merged into the weights: the trainer has the merged model then.
+
     Raises:
         CheckpointError: If the model as reloaded gives other outputs on a few of `rows`.
     """
     folder = trainer.run_directory
+    network = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
+    trained = _outputs(network, rows) if trainer.args.should_save else torch.empty(0)
+    if is_adapted(network):
+        if trainer.args.should_save:
+            save_adapter(network, folder / ADAPTER_FOLDER)
+            trainer.tokenizer.save_pretrained(folder / ADAPTER_FOLDER)
+        network = trainer.model = merge_adapter(network)
     if trainer.args.should_save:
-        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
-        model.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
-        model.save_pretrained(folder)
+        network.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
+        network.save_pretrained(folder)
         trainer.tokenizer.save_pretrained(folder)
-        check_reload(model, folder, rows)
+        check_reload(network, trained, folder=folder, rows=rows)
     trainer.accelerator.wait_for_everyone()
 
 
-@torch.inference_mode()
-def check_reload(model: PreTrainedModel, folder: Path, rows: Rows) -> None:
-    """Raise a CheckpointError unless what lies in `folder` gives the outputs of `model`."""
-    reloaded = cast("torch.nn.Module", read_model(model, folder)).to(model.device).eval()
+def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path, rows: Rows) -> None:
+    """Raise a CheckpointError unless what lies in `folder` gives the outputs `trained` on the first of `rows`."""
+    reloaded = cast("torch.nn.Module", read_model(model, folder)).to(model.device)
     AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    batch = rows.__getitems__(list(range(min(ROWS_COMPARED, len(rows)))))
-    inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
-    model.eval()
-    trained, saved = model(**inputs).logits.float(), reloaded(**inputs).logits.float()
+    saved = _outputs(reloaded, rows)
     difference = (trained - saved).abs().max().item()
     tolerance = max(TOLERANCE, TOLERANCE_IN_EPSILONS * torch.finfo(model.dtype).eps)
     if not difference <= tolerance * max(1.0, trained.abs().max().item()):
@@ -56,6 +64,17 @@ def check_reload(model: PreTrainedModel, folder: Path, rows: Rows) -> None:
                 "use the newest folder under checkpoints/ and report this with run.json",
             )
         )
-    logger.info(
-        "saved and reloaded: outputs agree on %d rows (largest difference %.1g)", len(batch["labels"]), difference
-    )
+    logger.info("saved and reloaded: outputs agree on %d rows (largest difference %.1g)", _compared(rows), difference)
+
+
+@torch.inference_mode()
+def _outputs(model: torch.nn.Module, rows: Rows) -> torch.Tensor:
+    """Return the logits of the first rows in float32."""
+    batch = rows.__getitems__(list(range(_compared(rows))))
+    device = next(model.parameters()).device
+    inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+    return run_model(model.eval(), inputs, rows=_compared(rows), pooling=MEAN).logits.float()
+
+
+def _compared(rows: Rows) -> int:
+    return min(ROWS_COMPARED, len(rows))

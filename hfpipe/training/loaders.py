@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from hfpipe.data.batches import BatchPlan, PlannedBatches, plan_evaluation
 from hfpipe.training.datasets import Batch, Rows
+from hfpipe.training.streaming import StreamedBlocks
 
 
 def build_plan(rows: Rows, args: TrainingArguments) -> BatchPlan:
@@ -23,6 +24,7 @@ def build_plan(rows: Rows, args: TrainingArguments) -> BatchPlan:
         gradient_accumulation_steps=args.gradient_accumulation_steps,
         world_size=args.world_size,
         seed=args.seed,
+        in_order=isinstance(rows, StreamedBlocks),
     )
 
 

@@ -14,14 +14,15 @@ from hfpipe.training.checkpoints import (
     PROGRESS_FILE,
     STATE_FILE,
     is_last_of_run,
-    load_best_weights,
     mean_unlogged_loss,
 )
 from hfpipe.training.datasets import Rows
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.recording import end
 from hfpipe.training.session import Session
+from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
+from hfpipe.training.weights import load_best_weights
 
 
 def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
@@ -86,6 +87,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCal
         PlanEpochs(trainer.plan),
         FiniteGuard(trainer),
     ]
+    if session.config.data.streaming:
+        callbacks.append(StreamCounts(trainer, session))
     if session.is_main:
         callbacks += [ProgressBars(), History(session.directory / HISTORY_FILE)]
     if session.checkpoint:

@@ -16,8 +16,12 @@ from torch.nn import functional
 from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutput
 
 from hfpipe.config import RunConfig
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.data.corpus import IGNORED
+from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
+
+BALANCED = "balanced"
 
 
 class Objective(Protocol):
@@ -65,6 +69,56 @@ class ClassificationObjective:
 
 
 @dataclass(frozen=True)
+class MultiLabelObjective:
+    """Binary cross entropy of each label, averaged over the labels of a row; a row is an item.
+
+    `class_weights` (labels,) says what a label that is there weighs against one that is not, as `pos_weight` of
+    `torch.nn.BCEWithLogitsLoss`. Smoothing moves targets from 0 and 1 towards a half. Labels are NaN in a row that is
+    ignored.
+    """
+
+    class_weights: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+
+    def loss_sum(self, outputs: SequenceClassifierOutput, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of a row's labels summed over rows; logits and labels (rows, labels)."""
+        known, logits = _known_logits(outputs, labels)
+        targets = labels.nan_to_num() * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(
+            logits,
+            targets,
+            pos_weight=None if self.class_weights is None else self.class_weights.to(logits.device),
+            reduction="none",
+        )
+        return losses.where(known, 0.0).mean(dim=1).sum()
+
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the rows that have labels, or are known to have none."""
+        return (~labels[:, 0].isnan()).sum().float()
+
+
+@dataclass(frozen=True)
+class RegressionObjective:
+    """Squared error of the one number a row has; the label of a row that is ignored is NaN."""
+
+    def loss_sum(self, outputs: SequenceClassifierOutput, labels: torch.Tensor) -> torch.Tensor:
+        """Return the squared errors summed over rows; logits (rows, 1), labels (rows,)."""
+        known, predicted = _known_logits(outputs, labels[:, None])
+        return ((predicted - labels[:, None].nan_to_num()).where(known, 0.0) ** 2).sum()
+
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the rows that have a number."""
+        return (~labels.isnan()).sum().float()
+
+
+def _known_logits(outputs: SequenceClassifierOutput, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where `labels` are known, and the logits with 0 elsewhere: what is ignored must not spoil a gradient."""
+    assert outputs.logits is not None
+    known = ~labels.isnan()
+    return known, outputs.logits.float().where(known, 0.0)
+
+
+@dataclass(frozen=True)
 class CausalLMObjective:
     """Cross entropy of each next token; labels (rows, tokens) equal the inputs and are shifted here."""
 
@@ -87,16 +141,30 @@ class CausalLMObjective:
         return (labels[:, 1:] != IGNORED).sum().float()
 
 
-def build_classification_objective(
-    config: RunConfig, label_ids: np.ndarray, label_names: Sequence[str]
-) -> ClassificationObjective:
-    """Return the objective of a classification run; `label_ids` (rows,) are those of the training part.
+LabelObjective = ClassificationObjective | MultiLabelObjective | RegressionObjective
+
+
+def build_classification_objective(config: RunConfig, parts: LabelledParts) -> LabelObjective:
+    """Return the objective of a fine-tuning run on `parts`.
 
     Raises:
         ConfigError: If `class_weights` do not fit the labels.
     """
-    weights = build_class_weights(config.training.class_weights, label_ids, label_names)
-    return ClassificationObjective(weights, config.trainer_arguments.get("label_smoothing_factor", 0.0))
+    if parts.problem_type == REGRESSION:
+        return RegressionObjective()
+    smoothing = config.trainer_arguments.get("label_smoothing_factor", 0.0)
+    wanted, targets, names = config.training.class_weights, parts.train.targets, parts.label_names
+    if parts.problem_type == MULTI_LABEL:
+        return MultiLabelObjective(build_positive_weights(wanted, targets, names), smoothing)
+    return ClassificationObjective(build_class_weights(wanted, targets, names), smoothing)
+
+
+def plain_classification_objective(problem_type: str, label_smoothing: float = 0.0) -> LabelObjective:
+    """Return the objective of a problem without weights of classes."""
+    if problem_type == REGRESSION:
+        return RegressionObjective()
+    kind = MultiLabelObjective if problem_type == MULTI_LABEL else ClassificationObjective
+    return kind(None, label_smoothing)
 
 
 def build_causal_lm_objective(config: RunConfig) -> CausalLMObjective:
@@ -116,17 +184,43 @@ def build_class_weights(
     """
     if wanted is None:
         return None
-    if wanted == "balanced":
+    if wanted == BALANCED:
         counts = np.bincount(label_ids, minlength=len(label_names))
         return torch.tensor(len(label_ids) / (len(label_names) * counts), dtype=torch.float32)
-    if isinstance(wanted, str):
-        raise ConfigError(
-            Problem("class_weights", wanted, "neither 'balanced' nor a mapping", "write class_weights: balanced")
-        )
     return _weights_by_name(wanted, label_names)
 
 
-def _weights_by_name(wanted: Mapping[str, float], label_names: Sequence[str]) -> torch.Tensor:
+def build_positive_weights(
+    wanted: str | Mapping[str, float] | None, targets: np.ndarray, label_names: Sequence[str]
+) -> torch.Tensor | None:
+    """Return what each label weighs where it is there, (labels,) float32, or None where no weights are wanted.
+
+    'balanced' is rows without the label / rows with it, the rule torch gives for `pos_weight`; `targets` are
+    (rows, labels).
+
+    Raises:
+        ConfigError: As `build_class_weights`, or if 'balanced' meets a label that all rows have, or none.
+    """
+    if wanted is None:
+        return None
+    if wanted != BALANCED:
+        return _weights_by_name(wanted, label_names)
+    positives = targets.sum(axis=0)
+    extremes = {0: "no training row has this label", len(targets): "every training row has this label"}
+    problems = [
+        Problem("class_weights", name, extremes[int(count)], "leave it out of the data, or give weights by name")
+        for name, count in zip(label_names, positives, strict=True)
+        if int(count) in extremes
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return torch.tensor((len(targets) - positives) / positives, dtype=torch.float32)
+
+
+def _weights_by_name(wanted: str | Mapping[str, float], label_names: Sequence[str]) -> torch.Tensor:
+    if isinstance(wanted, str):
+        rule = "neither 'balanced' nor a mapping"
+        raise ConfigError(Problem("class_weights", wanted, rule, "write class_weights: balanced"))
     listed = ", ".join(label_names)
     problems = [
         Problem("class_weights", name, "no label of this data", f"the labels are {listed}")

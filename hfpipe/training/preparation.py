@@ -12,13 +12,16 @@ from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts
-from hfpipe.data.tokens import tokenize_texts
+from hfpipe.data.tokens import LengthRule, find_length_rule, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.checkpoint_files import find_commit
 from hfpipe.models.limits import find_length_limit
 from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
+from hfpipe.training.lengths import describe_kept
 from hfpipe.training.session import Session
+from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
 logger = logging.getLogger(__name__)
@@ -35,41 +38,57 @@ class RowsByPart(Generic[RowsT]):
     test: RowsT | None
 
 
+@dataclass(frozen=True)
+class StreamedRows:
+    """The rows of a run that reads its training part while it trains; what is scored is in memory."""
+
+    train: StreamedBlocks
+    validation: BlockRows
+    test: BlockRows | None
+
+
 def tokenize_labelled_parts(
     session: Session, parts: LabelledParts, tokenizer: PreTrainedTokenizerBase, model_config: PreTrainedConfig
 ) -> RowsByPart[LabelledRows]:
-    """Return the rows of each part cut to `max_seq_length`, and record how many texts were longer.
+    """Return the rows of each part cut as the settings say, and record how many texts were longer.
 
     Raises:
-        ConfigError: If `max_seq_length` is over what model or tokenizer take.
+        ConfigError: If `max_seq_length` is over what model or tokenizer take, or leaves no room for a text.
     """
     check_max_seq_length(session.config, model_config, tokenizer)
-    rows = cut_labelled_parts(parts, tokenizer, max_seq_length=session.config.data.max_seq_length)
+    rows = cut_labelled_parts(parts, tokenizer, rule=find_length_rule(session.config.data))
     _record_cut_texts(session, parts, rows)
     return rows
 
 
 def check_max_seq_length(config: RunConfig, model_config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise a ConfigError where `max_seq_length` is over what model or tokenizer take."""
+    """Raise a ConfigError where `max_seq_length` is over what model or tokenizer take, or leaves no room for a text."""
+    data, place = config.data, config.place("max_seq_length")
+    value = f"{place} {data.max_seq_length}"
     limit = find_length_limit(model_config, tokenizer)
-    if config.data.max_seq_length > limit:
-        raise ConfigError(
-            Problem(
-                f"{config.place('max_seq_length')} {config.data.max_seq_length}",
-                rule=f"over the model's {limit:,} positions",
-                remedy="lower it, or choose a model for longer texts",
-            )
-        )
+    if data.max_seq_length > limit:
+        told = f"over the model's {limit:,} positions"
+        raise ConfigError(Problem(value, rule=told, remedy="lower it, or choose a model for longer texts"))
+    special = tokenizer.num_special_tokens_to_add(pair=data.text_pair_column_name is not None)
+    rule = find_length_rule(data)
+    if rule.room(special) < 1:
+        told = f"the tokenizer's {special} special tokens leave no room for a text"
+        raise ConfigError(Problem(value, rule=told, remedy="raise it"))
+    if rule.step(special) < 1:
+        told = f"beside {special} special tokens and a doc_stride of {rule.doc_stride:,} a window holds nothing new"
+        raise ConfigError(Problem(value, rule=told, remedy="raise it, or lower doc_stride"))
 
 
 def cut_labelled_parts(
-    parts: LabelledParts, tokenizer: PreTrainedTokenizerBase, *, max_seq_length: int
+    parts: LabelledParts, tokenizer: PreTrainedTokenizerBase, *, rule: LengthRule
 ) -> RowsByPart[LabelledRows]:
-    """Return the rows of each part, texts cut to `max_seq_length` tokens."""
+    """Return the rows of each part, texts cut by `rule`."""
 
     def rows_of(part: LabelledPart, name: str) -> LabelledRows:
-        texts = tokenize_texts(tokenizer, part.texts, max_length=max_seq_length, description=f"tokenizing {name}")
-        return LabelledRows(texts, part.label_ids, part.places, tokenizer.pad_token_id)
+        texts = tokenize_texts(
+            tokenizer, part.texts, text_pairs=part.text_pairs, rule=rule, description=f"tokenizing {name}"
+        )
+        return LabelledRows(texts, part.targets, part.places, tokenizer.pad_token_id)
 
     test = rows_of(parts.test, "test") if parts.test else None
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
@@ -112,24 +131,34 @@ def pack_document_parts(
     Raises:
         DataError: If the training part does not fill one block.
     """
-    separator = find_separator(tokenizer)
 
     def rows_of(part: DocumentPart, name: str) -> BlockRows:
-        documents = tokenize_texts(
-            tokenizer, part.texts, max_length=None, add_special_tokens=False, description=f"tokenizing {name}"
-        )
-        stream = join_documents(documents, separator)
-        is_train = name == "train"
-        blocks = (
-            pack_training_blocks(stream, block_size, place=name)
-            if is_train
-            else pack_heldout_blocks(stream, block_size, padding_id=separator)
-        )
-        starts = documents.offsets[:-1] + np.arange(len(documents))
-        return BlockRows(blocks, count_bytes(part.texts), starts, part.places)
+        return pack_documents(part, tokenizer, block_size=block_size, name=name)
 
     test = rows_of(parts.test, "test") if parts.test else None
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
+
+
+def pack_documents(
+    part: DocumentPart, tokenizer: PreTrainedTokenizerBase, *, block_size: int, name: str, is_train: bool | None = None
+) -> BlockRows:
+    """Return documents packed into blocks, in the manner of training where that is what they are for.
+
+    Raises:
+        DataError: If training documents do not fill one block.
+    """
+    separator = find_separator(tokenizer)
+    documents = tokenize_texts(
+        tokenizer, part.texts, rule=LengthRule(None), add_special_tokens=False, description=f"tokenizing {name}"
+    )
+    stream = join_documents(documents, separator)
+    blocks = (
+        pack_training_blocks(stream, block_size, place=name)
+        if (name == "train" if is_train is None else is_train)
+        else pack_heldout_blocks(stream, block_size, padding_id=separator)
+    )
+    starts = documents.offsets[:-1] + np.arange(len(documents))
+    return BlockRows(blocks, count_bytes(part.texts), starts, part.places)
 
 
 def build_trainer(
@@ -137,7 +166,7 @@ def build_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows],
+    rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows] | StreamedRows,
     task: Task,
 ) -> PlannedTrainer:
     """Return the trainer of this run and log what a step consists of."""
@@ -172,7 +201,8 @@ def describe_model(session: Session, model: PreTrainedModel, *, new_parameters: 
     if new_parameters:
         logger.info("new, starting from random values: %s", ", ".join(new_parameters))
     facts = {"class": type(model).__name__, "count": count, "trainable": trainable, "new": list(new_parameters)}
-    add_facts(session.directory, {"parameters": facts})
+    # the commit of a model from the Hub; its revision may be a branch, which moves
+    add_facts(session.directory, {"parameters": facts, "model_commit": find_commit(model.name_or_path)})
 
 
 def count_bytes(texts: Sequence[str]) -> int:
@@ -192,15 +222,9 @@ def note_cut_texts(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> Data
 def _record_cut_texts(session: Session, parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> None:
     if not session.is_main:
         return
+    rule = find_length_rule(session.config.data)
     for name, (_, tokenized) in _pair_up(parts, rows).items():
-        logger.info(
-            "%s: %s of %s texts are over %d tokens and were cut (%.1f %% of all tokens)",
-            name,
-            f"{len(tokenized.texts.cut_rows):,}",
-            f"{len(tokenized):,}",
-            session.config.data.max_seq_length,
-            100 * (1 - tokenized.lengths.sum() / tokenized.texts.full_lengths.sum()),
-        )
+        logger.info("%s: %s", name, describe_kept(tokenized.texts, rule))
     add_facts(session.directory, {"data": note_cut_texts(parts, rows).to_json()})
 
 

@@ -27,6 +27,7 @@ from hfpipe.records.run_directory import (
 from hfpipe.records.sessions import Status, add_facts, begin_session, describe_settings, end_session
 from hfpipe.training.checkpoints import set_later_aside
 from hfpipe.training.session import Session
+from hfpipe.training.streaming import check_processes
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,9 @@ def end(session: Session, status: Status, step: int) -> None:
 
 def _check_same_work(session: Session, run: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """Raise a CheckpointError where the steps to come would not be those of the run that began."""
-    check_same_files(_fingerprints(run["data"]), _fingerprints(data))
+    if session.config.data.streaming:
+        check_processes(run["world_size"], session.args.world_size)
+    check_same_files(find_fingerprints(run["data"]), find_fingerprints(data))
     now = {"rows_per_step": session.rows_per_step, "precision": session.precision}
     remedies = {
         "rows_per_step": f"launch {run['world_size']:,} processes again, or begin anew with fresh_start: true",
@@ -146,8 +149,9 @@ def _check_same_work(session: Session, run: Mapping[str, Any], data: Mapping[str
         raise CheckpointError(problems)
 
 
-def _fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
-    return {file["name"]: file["sha256"] for file in data["files"]}
+def find_fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells a file from another of its name: its hash, or its size where it was not read whole."""
+    return {file["name"]: file["sha256"] or f"{file['size_bytes']} bytes" for file in data["files"]}
 
 
 def _four_digits(value: float | None) -> str:

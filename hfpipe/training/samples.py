@@ -1,30 +1,56 @@
 """What the finished model says to texts of the user's choice: shown, and kept in the record."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.data.parts import LabelledParts
+from hfpipe.data.tokens import find_length_rule
 from hfpipe.inference.generate import GenerationSettings, continue_prompts
-from hfpipe.inference.predict import score_texts
+from hfpipe.inference.predict import Treatment, score_texts
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
 
+THRESHOLD = 0.5
+"""A label is there from this probability on."""
 
-def show_classified(session: Session, trainer: PlannedTrainer, label_names: Sequence[str]) -> None:
-    """Classify `sample_texts`."""
-    texts = session.config.evaluation.sample_texts
+
+def show_classified(session: Session, trainer: PlannedTrainer, parts: LabelledParts) -> None:
+    """Say what the model makes of `sample_texts`: label and probability, the labels of each, or its number."""
+    texts, data = session.config.evaluation.sample_texts, session.config.data
     if not texts or not session.is_main:
         return
     trainer.network.eval()
-    scores = score_texts(trainer.network, trainer.tokenizer, texts, max_length=session.config.data.max_seq_length)
-    samples = []
-    for text, probabilities in zip(texts, scores, strict=True):
-        best = int(probabilities.argmax())
-        samples.append({"text": text, "label": label_names[best], "probability": round(float(probabilities[best]), 4)})
-        logger.info("%s (%.3f): %s", label_names[best], probabilities[best], text)
+    treatment = Treatment(find_length_rule(data), data.window_pooling)
+    scored = score_texts(trainer.network, trainer.tokenizer, texts, treatment=treatment)
+    samples = [{"text": text, **_answer(parts, scores)} for text, scores in zip(texts, scored, strict=True)]
+    for sample in samples:
+        logger.info("%s: %s", _show(sample), sample["text"])
     add_facts(session.directory, {"samples": samples})
+
+
+def _answer(parts: LabelledParts, scores: np.ndarray) -> dict[str, Any]:
+    rounded = [round(float(score), 4) for score in scores]
+    if parts.problem_type == REGRESSION:
+        return {"value": rounded[0]}
+    if parts.problem_type == MULTI_LABEL:
+        each = zip(parts.label_names, rounded, strict=True)
+        return {"labels": {name: score for name, score in each if score >= THRESHOLD}}
+    best = int(scores.argmax())
+    return {"label": parts.label_names[best], "probability": rounded[best]}
+
+
+def _show(sample: Mapping[str, Any]) -> str:
+    if "value" in sample:
+        return f"{sample['value']:.4g}"
+    found = sample["labels"] if "labels" in sample else {sample["label"]: sample["probability"]}
+    return ", ".join(f"{name} ({probability:.3f})" for name, probability in found.items()) or "no label"
 
 
 def show_continuations(session: Session, trainer: PlannedTrainer) -> None:

@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from hfpipe.config import RunConfig
 from hfpipe.data.batches import BatchPlan
+from hfpipe.training.lengths import find_largest_batch
 
 
 def find_argument(config: RunConfig, name: str) -> Any:
@@ -21,11 +22,15 @@ def find_argument(config: RunConfig, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows."""
+    """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows.
+
+    `window_length` is that of a full window where rows are several, all but the last of a row being full.
+    """
 
     plan: BatchPlan
     total_steps: int
     lengths: np.ndarray
+    window_length: int | None = None
 
     @property
     def epochs(self) -> float:
@@ -55,15 +60,14 @@ class Schedule:
         positions = 0
         for rank in range(self.plan.world_size):
             batches = (self.lengths[row_ids] for row_ids in self.plan.micro_batches(0, rank))
-            positions += sum(lengths.size * int(lengths.max()) for lengths in batches)
+            shapes = (find_largest_batch(each, each.size, window_length=self.window_length) for each in batches)
+            positions += sum(windows * tokens for windows, tokens in shapes)
         return 1 - self.tokens_per_epoch / positions
 
     def lines(self, *, unit: str, note: str = "") -> Iterator[str]:
         """Yield the schedule, one fact a line; `unit` is what a row is, `note` says where `lengths` are from."""
         plan = self.plan
-        shape = f"{plan.per_device_batch_size:,} x {plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
-        parts = f"{shape} (rows x micro-batches x processes)"
-        yield f"rows_per_step {plan.rows_per_step:,} = {parts}; a row is a {unit}"
+        yield self._rows_line(unit)
         yield f"steps: {self.total_steps:,} = {plan.steps_per_epoch:,} an epoch, epochs {self.epochs:.4g}{note}"
         yield f"rows: {plan.num_rows:,} an epoch, {self.total_rows:,} in total{note}"
         mean = self.tokens_per_epoch / plan.steps_per_epoch
@@ -72,8 +76,22 @@ class Schedule:
         yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
 
 
-def plan_schedule(config: RunConfig, lengths: np.ndarray) -> Schedule:
-    """Return the schedule of a run over training rows of so many tokens each, (rows,)."""
+    def stream_lines(self) -> Iterator[str]:
+        """Yield what is known of the schedule of a stream, of which one step is planned, one fact a line."""
+        yield self._rows_line("block")
+        yield f"steps: {self.total_steps:,} (max_steps); how many epochs that is, is known when the stream was read"
+        rows, length = self.plan.rows_per_step, int(self.lengths.max())
+        tokens = f"{self.total_steps * rows * length:,} in total = {self.total_steps:,} x {rows:,} x {length:,}"
+        yield f"tokens: {tokens} (steps x blocks x block_size)"
+
+    def _rows_line(self, unit: str) -> str:
+        plan = self.plan
+        shape = f"{plan.per_device_batch_size:,} x {plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
+        return f"rows_per_step {plan.rows_per_step:,} = {shape} (rows x micro-batches x processes); a row is a {unit}"
+
+
+def plan_schedule(config: RunConfig, lengths: np.ndarray, *, window_length: int | None = None) -> Schedule:
+    """Return the schedule of a run over training rows of so many tokens each, (rows,), in windows or not."""
     plan = BatchPlan(
         num_rows=len(lengths),
         per_device_batch_size=find_argument(config, "per_device_train_batch_size"),
@@ -82,7 +100,7 @@ def plan_schedule(config: RunConfig, lengths: np.ndarray) -> Schedule:
         seed=config.training.seed,
     )
     total_steps = plan.total_steps(find_argument(config, "num_train_epochs"), find_argument(config, "max_steps"))
-    return Schedule(plan, total_steps, lengths)
+    return Schedule(plan, total_steps, lengths, window_length)
 
 
 def count_checkpoints(config: RunConfig, schedule: Schedule) -> int:

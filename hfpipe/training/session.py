@@ -17,11 +17,13 @@ from transformers import TrainingArguments, set_seed
 
 from hfpipe.config import RunConfig, change_of
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
+from hfpipe.models.bars import hide_weight_bars
 from hfpipe.records.opening import open_run
 from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder, step_of
 from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.checkpoints import find_checkpoint_to_resume
+from hfpipe.training.downloads import download_first
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
 
@@ -73,10 +75,11 @@ class Session:
 
 
 def open_session(config: RunConfig) -> Session:
-    """Join the process group, settle the precision, seed, and open the run directory.
+    """Join the process group, settle the precision, seed, open the run directory, and download what is on the Hub.
 
     Raises:
         ConfigError, TrainingError: If precision or processes are not what was asked for.
+        ConfigError, DataError: If a checkpoint or data set of the Hub cannot be had.
         CheckpointError: If the directory holds something else, or a run that other settings began.
     """
     started = time.monotonic()
@@ -85,7 +88,7 @@ def open_session(config: RunConfig) -> Session:
     if args.device.type == "cpu":
         keep_freed_memory()
     transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    hide_weight_bars()
     set_seed(config.training.seed)
     kind, step = _agree(args, config)
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
@@ -94,6 +97,8 @@ def open_session(config: RunConfig) -> Session:
     session = Session(config, args, precision, kind == "done", kind == "resume", checkpoint, started)
     if session.is_main and not session.is_done:
         _announce(session, kind)
+    if not session.is_done:
+        download_first(config, args)
     return session
 
 

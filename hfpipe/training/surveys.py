@@ -65,3 +65,7 @@ class Survey:
     lengths: np.ndarray | None = None
     evaluated: np.ndarray | None = None
     note: str = ""
+    is_stream: bool = False
+    """Whether rows are read while training; `lengths` are then those of one step."""
+    window_length: int | None = None
+    """Tokens of a full window, where a row is several; None where each is one."""

@@ -1,38 +1,39 @@
 """What the kinds of run bring to the trainer: objective and metrics."""
 
-from collections.abc import Sequence
-
 from hfpipe.config import RunConfig
+from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.evaluation.metrics import classification_metrics, find_metric_names, language_model_metrics
+from hfpipe.evaluation.metrics import compute_metrics, find_metric_names, language_model_metrics
 from hfpipe.training.datasets import BlockRows, LabelledRows
 from hfpipe.training.evaluation_loop import Outcome
-from hfpipe.training.objectives import CausalLMObjective, ClassificationObjective, Objective
+from hfpipe.training.objectives import CausalLMObjective, Objective, plain_classification_objective
 from hfpipe.training.trainer import Task
 
 
-def classification_task(objective: Objective, config: RunConfig, label_names: Sequence[str]) -> Task:
-    """Return the task of giving each text one of `label_names`.
+def classification_task(objective: Objective, config: RunConfig, parts: LabelledParts) -> Task:
+    """Return the task of giving each text its label, its labels or its number.
 
     Raises:
         ConfigError: If `metric_for_best_model` is not defined for so many labels.
     """
-    check_metric(config, label_names)
+    check_metric(config, parts)
 
     def score(outcome: Outcome) -> dict[str, float]:
         assert outcome.logits is not None and isinstance(outcome.rows, LabelledRows)
-        scores = classification_metrics(outcome.logits, outcome.rows.label_ids)
+        scores = compute_metrics(parts.problem_type, outcome.logits, outcome.rows.targets)
         return {"loss": outcome.loss, **scores}
 
-    return Task(objective, ClassificationObjective(), score, keep_predictions=True)
+    plain = plain_classification_objective(parts.problem_type)
+    return Task(objective, plain, score, keep_predictions=True, window_pooling=config.data.window_pooling)
 
 
-def check_metric(config: RunConfig, label_names: Sequence[str]) -> None:
+def check_metric(config: RunConfig, parts: LabelledParts) -> None:
     """Raise a ConfigError where `metric_for_best_model` is not defined for so many labels."""
     wanted = config.trainer_arguments.get("metric_for_best_model", "loss")
-    known = ("loss", *find_metric_names(len(label_names)))
+    count = len(parts.label_names)
+    known = ("loss", *find_metric_names(parts.problem_type, count))
     if wanted not in known:
-        rule = f"defined for 2 labels, and there are {len(label_names)}"
+        rule = f"defined for 2 labels, and there are {count}"
         remedy = f"choose one of {', '.join(known)}"
         raise ConfigError(Problem(config.place("metric_for_best_model"), wanted, rule, remedy))
 

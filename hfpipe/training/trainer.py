@@ -22,12 +22,25 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from hfpipe.inference.forward import run_model
+from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
-from hfpipe.training.checkpoints import load_weights, save_weights, write_checkpoint
+from hfpipe.training.checkpoints import write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
 from hfpipe.training.objectives import Objective
+from hfpipe.training.sharding import check_trained, prepare_sharding
+from hfpipe.training.state import (
+    load_optimizer_and_scheduler,
+    load_random_state,
+    load_scaler,
+    save_optimizer_and_scheduler,
+    save_random_state,
+    save_scaler,
+)
+from hfpipe.training.streaming import raise_together
+from hfpipe.training.weights import load_weights, save_weights
 
 
 @dataclass(frozen=True)
@@ -36,13 +49,14 @@ class Task:
 
     Evaluations measure `evaluation_objective`, without smoothing or weights, so that losses of different
     runs compare. `score` turns what they gathered into metrics; with `keep_predictions` that includes the
-    logits of every row, which a language model could not hold.
+    logits of every row, which a language model could not hold. `window_pooling` makes one row of a text's windows.
     """
 
     objective: Objective
     evaluation_objective: Objective
     score: Callable[[Outcome], dict[str, float]]
     keep_predictions: bool
+    window_pooling: str = MEAN
 
 
 class PlannedTrainer(Trainer):
@@ -78,6 +92,7 @@ class PlannedTrainer(Trainer):
             self.remove_callback(callback)
         # The objective has the count; passed on to the model it would reach attention functions as an unknown argument.
         self.model_accepts_loss_kwargs = False
+        prepare_sharding(self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None, model)
 
     @property
     def network(self) -> PreTrainedModel:
@@ -94,6 +109,14 @@ class PlannedTrainer(Trainer):
         """Where the checkpoints lie."""
         return self.run_directory / CHECKPOINTS
 
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return Trainer's loss; where rows are windows, their logits are pooled before it is taken."""
+        rows, pooling = len(inputs["labels"]), self.task.window_pooling
+        run = cast("Any", lambda **own: run_model(model, own, rows=rows, pooling=pooling))
+        return super().compute_loss(run, inputs, return_outputs, num_items_in_batch)
+
     def _mean_loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -103,6 +126,7 @@ class PlannedTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
         own = sum((self.task.objective.count(batch["labels"]) for batch in batch_samples), torch.zeros(()))
+        raise_together(self)
         return self.accelerator.gather(own.to(device)[None]).sum()
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
@@ -141,3 +165,30 @@ class PlannedTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         save_weights(self, Path(output_dir) if output_dir else self.run_directory, state_dict)
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if self.is_fsdp_enabled:
+            check_trained(self.network, self.optimizer)
+        return prepared
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        save_optimizer_and_scheduler(self, Path(output_dir))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        save_scaler(self, Path(output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        save_random_state(self, Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimizer_and_scheduler(self, Path(checkpoint))
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_scaler(self, Path(checkpoint))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random_state(self, Path(checkpoint))

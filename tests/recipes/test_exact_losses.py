@@ -147,6 +147,6 @@ def test_evaluation_loss_is_the_true_mean_at_any_batch_size(
                 model(**tokenizer(text, truncation=True, max_length=24, return_tensors="pt")).logits,
                 torch.tensor([label]),
             ).item()
-            for text, label in zip(part.texts, part.label_ids, strict=True)
+            for text, label in zip(part.texts, part.targets, strict=True)
         ]
     assert losses == pytest.approx([sum(each) / len(each)] * 3, rel=1e-5)

@@ -17,9 +17,9 @@ from hfpipe.errors import CheckpointError
 from hfpipe.models.causal import load_causal_lm
 from hfpipe.models.tokenizers import train_tokenizer
 from hfpipe.records.run_directory import read_json
-from hfpipe.training.checkpoints import load_weights
 from hfpipe.training.datasets import BlockRows
 from hfpipe.training.export import check_reload
+from hfpipe.training.weights import load_weights
 
 SHAPES = {
     # its experts are saved one by one and held as one tensor

@@ -27,7 +27,8 @@ def write_jsonl(name: str, rows: Rows) -> str:
 
 
 def load(seed: int = 42, **values: object) -> LabelledParts:
-    named = {key: (value,) if key.endswith("_file") else value for key, value in values.items()}
+    several = ("train_file", "validation_file", "test_file", "text_column_names")
+    named = {key: (value,) if key in several and isinstance(value, str) else value for key, value in values.items()}
     return load_labelled_parts(DataSettings(**named), seed=seed)  # type: ignore[arg-type]
 
 

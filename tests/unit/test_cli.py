@@ -18,6 +18,7 @@ from hfpipe.cli import AnsweringGroup, app
 from hfpipe.errors import ConfigError, Problem, Stopped
 from hfpipe.inference.loading import load_classifier
 from hfpipe.inference.predict import score_texts
+from hfpipe.records.inference_settings import InferenceSettings, write_inference_settings
 from hfpipe.records.sessions import begin_session, describe_settings, end_session
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very", "long", "dull", "fine")
@@ -44,8 +45,7 @@ def tiny_tokenizer() -> TokenizersBackend:
 
 
 def record_done(folder: Path, settings: dict[str, object]) -> None:
-    columns = {"text": "review", "label": "label"}
-    begin_session(folder, {"config": describe_settings(settings, {}), "data": {"columns": columns}}, from_step=0)
+    begin_session(folder, {"config": describe_settings(settings, {})}, from_step=0)
     end_session(folder, status="done", to_step=1)
 
 
@@ -59,7 +59,10 @@ def classifier_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.classifier.weight, std=3.0)
     model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
-    record_done(folder, {"max_seq_length": 16, "label_names": {"0": "neg", "1": "pos"}})
+    record_done(folder, {"max_seq_length": 16})
+    names = {"0": "neg", "1": "pos"}
+    treated = InferenceSettings(("review",), label_column_name="label", label_names=names, max_seq_length=16)
+    write_inference_settings(folder, treated)
     return folder
 
 
@@ -82,7 +85,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def probabilities(run_dir: Path, texts: Sequence[str]) -> list[list[float]]:
     loaded = load_classifier(run_dir)
-    scored = score_texts(loaded.model, loaded.tokenizer, texts, max_length=loaded.max_length, batch_size=1)
+    scored = score_texts(loaded.model, loaded.tokenizer, texts, treatment=loaded.treatment, batch_size=1)
     return [scores.tolist() for scores in scored]
 
 

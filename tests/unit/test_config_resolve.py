@@ -137,11 +137,11 @@ def test_without_a_recipe_the_file_decides() -> None:
         (
             "hub_token: x",
             "hub_token: a token in a configuration is saved in clear with the run; "
-            "put it into the environment as HF_TOKEN, and upload the run directory with `hf upload`",
+            "put it into the environment as HF_TOKEN, or run `hf auth login` once",
         ),
         (
-            "push_to_hub: true",
-            "push_to_hub: pushing from a run is not part of this version; upload the run directory with `hf upload`",
+            "hub_always_push: true",
+            "hub_always_push: every save that hub_strategy names is pushed, and none twice; leave it out",
         ),
         (
             "overwrite_output_dir: true",
@@ -169,8 +169,8 @@ def test_lines_that_are_refused(line: str, message: str) -> None:
 
 
 def test_bare_flags_of_refused_names_are_answered_as_such() -> None:
-    assert problems(HEAD, "--push_to_hub", "--overwrite_output_dir") == [
-        "--push_to_hub: pushing from a run is not part of this version; upload the run directory with `hf upload`",
+    assert problems(HEAD, "--hub_always_push", "--overwrite_output_dir") == [
+        "--hub_always_push: every save that hub_strategy names is pushed, and none twice; leave it out",
         "--overwrite_output_dir: is gone from transformers; write fresh_start: true to move an earlier run aside",
     ]
 

@@ -30,12 +30,16 @@ def test_data_and_model_must_be_given() -> None:
     ]
 
 
-def test_one_source_of_data() -> None:
+def test_one_source_of_data(tmp_path: Path) -> None:
     assert problems(DATA, MODEL, "--train_file", "a.csv") == [
         "dataset_name=demo:imdb: given beside train_file (--train_file); set train_file to null"
     ]
-    assert problems(MODEL, "--dataset_name", "imdb") == [
-        "--dataset_name imdb: must be demo:imdb in this version; download it and give its files as train_file"
+    assert problems(MODEL, "--dataset_name", "demo:yelp") == [
+        "--dataset_name demo:yelp: no such demo data set; the one there is: demo:imdb"
+    ]
+    assert problems(MODEL, f"dataset_name={tmp_path}") == [
+        f"dataset_name={tmp_path}: is a folder here, and names data sets of the Hub; "
+        "write train_file in place of dataset_name"
     ]
     assert problems(DATA, "model_name_or_path=demo:bert") == [
         "model_name_or_path=demo:bert: no such demo model; the one there is: demo:minilm"
@@ -152,7 +156,11 @@ def test_contradictions(words: list[str], message: str) -> None:
         (["early_stopping_threshold=0.1"], "early_stopping_threshold=0.1: has no effect without early_stopping_pat"),
         (["logging_strategy=epoch", "logging_steps=5"], "logging_steps=5: has no effect while logging_strategy is "),
         (["max_steps=5", "num_train_epochs=2"], "num_train_epochs=2.0: has no effect beside max_steps, which decides"),
-        (["text_column_names=text"], "text_column_names=text: has no effect beside dataset_name, which brings its"),
+        (["text_column_names=text"], "text_column_names=[text]: has no effect beside this dataset_name, which brings"),
+        (["label_names=0=a"], "label_names={0: a}: has no effect beside this dataset_name, which brings its own col"),
+        (["test_file=x.csv"], "test_file=[x.csv]: has no effect beside dataset_name, which brings its own parts; "),
+        (["train_split_name=all"], "train_split_name=all: has no effect without a dataset_name on the Hub; remove it"),
+        (["cache_dir=c"], "cache_dir=c: has no effect where nothing comes from the Hub; remove it"),
         (["model_revision=v1"], "model_revision=v1: has no effect without a model_name_or_path on the Hub; remove it"),
         (["dataloader_prefetch_factor=2"], "dataloader_prefetch_factor=2: has no effect without workers; add "),
         (["activation_checkpointing_kwargs=a=1"], "activation_checkpointing_kwargs={a: 1}: has no effect without"),

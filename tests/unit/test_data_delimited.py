@@ -118,28 +118,28 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
         b"text,label\na,1\ncaf\xe9,2\n",
         [
             "a.csv:3: byte 0xE9 at offset 18: not UTF-8 (1 such line); as latin-1 it reads 'café,2'; "
-            "save the file as UTF-8, for instance: iconv -f latin1 -t utf-8"
+            "set encoding: latin-1, or save the file as UTF-8, for instance: iconv -f latin1 -t utf-8"
         ],
     ),
     "windows-1252": (
         b"text,label\nit\x92s,1\nthat\x92s,2\n",
         [
             "a.csv:2: byte 0x92 at offset 13: not UTF-8 (2 such lines); as cp1252 it reads 'it’s,1'; "  # noqa: RUF001
-            "save the file as UTF-8, for instance: iconv -f cp1252 -t utf-8"
+            "set encoding: cp1252, or save the file as UTF-8, for instance: iconv -f cp1252 -t utf-8"
         ],
     ),
     "utf-16": (
         "text,label\na,1\n".encode("utf-16"),
         [
             "a.csv: encoded as UTF-16: its first bytes say so; UTF-8 is read; "
-            "save the file as UTF-8, for instance: iconv -f utf-16 -t utf-8"
+            "set encoding: utf-16, or save the file as UTF-8, for instance: iconv -f utf-16 -t utf-8"
         ],
     ),
     "utf-16 without a mark": (
         "text,label\na,1\n".encode("utf-16-le"),
         [
             "a.csv: encoded as UTF-16: every other byte is NUL; UTF-8 is read; "
-            "save the file as UTF-8, for instance: iconv -f utf-16 -t utf-8"
+            "set encoding: utf-16-le, or save the file as UTF-8, for instance: iconv -f utf-16-le -t utf-8"
         ],
     ),
     "semicolons": (
@@ -192,7 +192,11 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
         b"PK\x03\x04rest",
         ["a.csv: .csv by name: its content is a zip archive or an Excel workbook; export the sheet as CSV (UTF-8)"],
     ),
-    "gzip": (b"\x1f\x8b\x08rest", ["a.csv: .csv by name: its content is compressed with gzip; unpack it first"]),
+    "gzip": (b"\x1f\x8b\x08rest", ["a.csv: .csv by name: its content is compressed with gzip; name it a.csv.gz"]),
+    "zstandard": (
+        b"\x28\xb5\x2f\xfdrest",
+        ["a.csv: .csv by name: its content is compressed with Zstandard; name it a.csv.zst"],
+    ),
     "parquet by content": (b"PAR1rest", ["a.csv: .csv by name: its content is Parquet; name it .parquet"]),
 }
 

@@ -68,7 +68,10 @@ def test_jsonl_lines_that_are_refused(line: bytes, message: str) -> None:
 
 
 def test_a_whole_file_that_is_one_array_is_one_problem() -> None:
-    remedy = "every line is one JSON object; convert it, for instance: jq -c '.[]'"
+    remedy = (
+        "every line is one JSON object; "
+        "name the file .json if the array is all it holds, or convert it, for instance: jq -c '.[]'"
+    )
     assert problems_of(b'[\n{"a": 1},\n{"a": 2}\n]\n', "a.jsonl") == [f"a.jsonl:1: a JSON array: {remedy}"]
 
 
@@ -109,7 +112,11 @@ def test_parquet_rows_are_numbered_across_batches() -> None:
 
 def test_a_parquet_place_is_a_row() -> None:
     assert place_of("a.parquet", 17) == "a.parquet:row 17"
+    assert place_of("a.parquet.gz", 17) == "a.parquet.gz:row 17"
+    assert place_of("a.ARROW", 17) == "a.ARROW:row 17"
+    assert place_of("stanfordnlp/imdb[train]", 17) == "stanfordnlp/imdb[train]:row 17"
     assert place_of("a.csv", 17) == "a.csv:17"
+    assert place_of("a.csv.zst", 17) == "a.csv.zst:17"
 
 
 def test_a_file_that_is_no_parquet_is_refused() -> None:
@@ -125,13 +132,15 @@ def test_plain_text_streams_its_lines() -> None:
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("a.json", "a.json: suffix '.json': {rule}; name it .jsonl where every line is one object"),
+        ("a.csv.bz2", "a.csv.bz2: suffix '.bz2': {rule}; unpack it, or compress it as .gz or .zst"),
+        ("a.gz", "a.gz: no suffix before .gz: {rule}; rename the file, or convert it"),
+        ("a.tar.gz", "a.tar.gz: suffix '.tar' before .gz: {rule}; unpack it, or compress it as .gz or .zst"),
         ("a.xlsx", "a.xlsx: suffix '.xlsx': {rule}; export the sheet as CSV (UTF-8)"),
         ("a", "a: no suffix: {rule}; rename the file, or convert it"),
     ],
 )
 def test_a_file_of_an_unknown_kind_is_refused(name: str, message: str) -> None:
-    rule = "formats are told apart by suffix: .csv .tsv .jsonl .parquet .txt"
+    rule = "formats are told apart by suffix: .csv .tsv .jsonl .ndjson .json .parquet .arrow .txt"
     assert problems_of(b"x", name) == [message.format(rule=rule)]
 
 
@@ -168,11 +177,12 @@ def source_problems(**values: object) -> list[str]:
 def test_names_that_match_nothing_are_all_listed() -> None:
     Path("train.csv").write_text("x", encoding="utf-8")
     Path("empty").mkdir()
+    known = ".csv .tsv .jsonl .ndjson .json .parquet .arrow .txt"
     assert source_problems(train_file=("trian.csv", "no/x.csv", "*.tsv", "empty"), test_file=("zzz.csv",)) == [
         "train_file: trian.csv: no such file; did you mean train.csv?",
         "train_file: no/x.csv: no such file: there is no folder no",
-        "train_file: *.tsv: no file of it can be read: read are .csv .tsv .jsonl .parquet .txt",
-        "train_file: empty: no file of this folder can be read: read are .csv .tsv .jsonl .parquet .txt",
+        f"train_file: *.tsv: no file of it can be read: read are {known}",
+        f"train_file: empty: no file of this folder can be read: read are {known}",
         "test_file: zzz.csv: no such file: the folder . has 2 others",
     ]
 
@@ -194,12 +204,10 @@ def test_without_the_demo_package_the_command_to_install_it_is_named(monkeypatch
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     assert source_problems() == ["train_file: not set; set train_file, or dataset_name: demo:imdb"]
-    assert source_problems(dataset_name="imdb") == [
-        "dataset_name: imdb: no such data set: known by name: demo:imdb; name files with train_file"
-    ]
-    assert source_problems(dataset_name="demo:imdb", test_file=("a.csv",), field_delimiter=";") == [
+    assert source_problems(dataset_name="demo:imdb", test_file=("a.csv",), field_delimiter=";", encoding="cp1252") == [
         "dataset_name: demo:imdb: test_file is set too: a data set brings its own parts; remove one of the two",
         "dataset_name: demo:imdb: field_delimiter is set too: it is without effect; remove it",
+        "dataset_name: demo:imdb: encoding is set too: it is without effect; remove it",
     ]
     Path("a.jsonl").write_text("{}", encoding="utf-8")
     assert source_problems(train_file=("a.jsonl",), field_delimiter=";") == [

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 from data_files import GOOD, Rows, load, problems_of, write_csv, write_jsonl
 
-from hfpipe.data.columns import find_text_column
+from hfpipe.data.columns import find_text_columns
 from hfpipe.data.labels import order_labels
 from hfpipe.errors import DataError
 
@@ -30,7 +30,7 @@ def test_whole_numbers_are_ordered_as_numbers_in_every_format() -> None:
     parts = load(train_file="c.parquet", test_file="b.csv")
     assert parts.label_names == numbers
     assert parts.test is not None
-    assert parts.test.label_ids.tolist() == [11, 2]
+    assert parts.test.targets.tolist() == [11, 2]
 
 
 def test_truth_values_are_labels() -> None:
@@ -82,14 +82,16 @@ LABEL_PROBLEMS: dict[str, tuple[Rows, list[str]]] = {
         [("a", "1.0"), ("b", "0.0"), ("c", "1.0"), ("d", "")],
         [
             "a.csv: labels such as '0.0', '1.0': numbers with decimals are no labels; "
-            "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing)"
+            "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing), "
+            "or set problem_type: regression to predict numbers"
         ],
     ),
     "an id": (
         [(f"t{row}", row * 7) for row in range(50)],
         [
             "a.csv: 50 different labels in 50 rows, as '0', '7', '14': more than half as many as rows: "
-            "a number to predict, an id or a text, not a label; check label_column_name"
+            "a number to predict, an id or a text, not a label; check label_column_name, "
+            "or set problem_type: regression to predict numbers"
         ],
     ),
     "one class": ([("a", "x"), ("b", "x")], ["a.csv: every row has the label 'x': a classifier needs two labels"]),
@@ -118,11 +120,13 @@ TYPE_PROBLEMS: dict[str, tuple[Rows, str]] = {
     ),
     "decimal label": (
         [*GOOD, ("x", 1.5)],
-        "a.jsonl:21: column 'label' holds a number with decimals, '1.5': a label is a text or a whole number",
+        "a.jsonl:21: column 'label' holds a number with decimals, '1.5': a label is a text or a whole number; "
+        "set problem_type: regression to predict numbers",
     ),
     "several labels": (
         [*GOOD, ("x", ["a"])],
-        "a.jsonl:21: column 'label' holds a list, \"['a']\": a label is a text or a whole number",
+        "a.jsonl:21: column 'label' holds a list, \"['a']\": a row has one label; "
+        "set problem_type: multi_label_classification for lists of them",
     ),
     "number as text": ([*GOOD, (5, "pos")], "a.jsonl:21: column 'text' holds a number, '5': a text is expected"),
 }
@@ -245,11 +249,13 @@ def test_columns_that_are_refused(header: str, text: str | None, messages: list[
 
 
 def test_the_text_column_of_a_file_to_predict_on() -> None:
-    assert find_text_column(["id", "review"], wanted="text", name="a.csv") == "review"
-    assert find_text_column(["review", "text"], wanted="review", name="a.csv") == "review"
-    assert find_text_column(["v1"], wanted="text", name="a.csv") == "v1"
+    assert find_text_columns(["id", "review"], wanted=["text"], name="a.csv") == ("review",)
+    assert find_text_columns(["review", "text"], wanted=["review"], name="a.csv") == ("review",)
+    assert find_text_columns(["v1"], wanted=["text"], name="a.csv") == ("v1",)
+    joined = find_text_columns(["id", "body", "title"], wanted=["title", "body"], name="a.csv")
+    assert joined == ("title", "body")
     with pytest.raises(DataError, match=r"a\.csv:1: no column is known to be the text: the columns are 'a', 'b'"):
-        find_text_column(["a", "b"], wanted="text", name="a.csv")
+        find_text_columns(["a", "b"], wanted=["text"], name="a.csv")
 
 
 def test_a_mixture_of_numbers_and_names_is_said() -> None:

@@ -47,9 +47,9 @@ def test_labels_texts_and_places_stay_together() -> None:
     assert parts.label_names == ("neg", "pos")
     expected = dict(GOOD)
     for part in (parts.train, parts.validation):
-        assert part.label_ids.dtype == np.int64
+        assert part.targets.dtype == np.int64
         for row, text in enumerate(part.texts):
-            assert parts.label_names[part.label_ids[row]] == expected[text]
+            assert parts.label_names[part.targets[row]] == expected[text]
             assert part.places.place(row) == f"train.csv:{int(text.split()[1]) + 2}"
 
 
@@ -89,7 +89,7 @@ def test_samples_are_cut_after_the_split_and_accounted_for() -> None:
     assert [len(part.texts) for part in (cut.train, cut.validation, cut.test)] == [4, 2, 1]
     assert set(cut.train.texts) <= set(whole.train.texts)
     assert set(cut.validation.texts) <= set(whole.validation.texts)
-    assert np.bincount(cut.train.label_ids).tolist() == [2, 2]
+    assert np.bincount(cut.train.targets).tolist() == [2, 2]
     assert cut.summary.parts["train"].left_out["over_max_samples"].count == 6
 
 
@@ -198,4 +198,4 @@ def test_the_demo_reviews_are_split_by_their_text() -> None:
     accounts = parts.summary.parts
     assert (accounts["train"].read, accounts["test"].read) == (20_002, 4_998)
     assert not {*parts.train.texts, *parts.validation.texts} & set(parts.test.texts)
-    assert np.bincount(parts.validation.label_ids).tolist() == [991, 1_002]
+    assert np.bincount(parts.validation.targets).tolist() == [991, 1_002]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfpipe.data.duplicates import find_repeats, find_texts_of
-from hfpipe.data.splits import Stage, apportion, hold_out, sample, seeded_order
+from hfpipe.data.splits import Stage, Strata, apportion, hold_out, sample, seeded_order
 
 ORDER_OF_42 = [4, 5, 3, 0, 2, 7, 1, 6]
 CLASSES = st.lists(st.integers(2, 40), min_size=1, max_size=6).flatmap(
@@ -40,7 +40,7 @@ def test_shares_follow_the_largest_remainders_within_bounds(sizes: list[int], to
 @given(CLASSES, st.floats(0.01, 0.5), st.integers(0, 2**32 - 1))
 def test_a_split_keeps_every_row_once_and_every_class_twice(rows: list[int], fraction: float, seed: int) -> None:
     classes = np.array(rows)
-    kept, held_out = hold_out(classes, fraction, seed=seed)
+    kept, held_out = hold_out(Strata(classes), fraction, seed=seed)
     assert sorted([*kept, *held_out]) == list(range(len(rows)))
     assert set(classes[kept]) == set(classes[held_out]) == set(rows)
     wanted = round(len(rows) * fraction)
@@ -50,7 +50,7 @@ def test_a_split_keeps_every_row_once_and_every_class_twice(rows: list[int], fra
 @settings(max_examples=100, deadline=None)
 @given(CLASSES, st.integers(1, 60))
 def test_a_sample_has_the_size_asked_for_and_loses_no_class(rows: list[int], limit: int) -> None:
-    chosen = sample(np.array(rows), limit, seed=7, stage=Stage.TRAIN_SAMPLE)
+    chosen = sample(Strata(np.array(rows)), limit, seed=7, stage=Stage.TRAIN_SAMPLE)
     assert len(chosen) == min(limit, len(rows))
     assert (np.diff(chosen) > 0).all()
     if limit >= len(set(rows)):
@@ -58,7 +58,7 @@ def test_a_sample_has_the_size_asked_for_and_loses_no_class(rows: list[int], lim
 
 
 def test_no_limit_is_every_row() -> None:
-    assert sample(np.array([0, 1, 0]), None, seed=0, stage=Stage.TEST_SAMPLE).tolist() == [0, 1, 2]
+    assert sample(Strata(np.array([0, 1, 0])), None, seed=0, stage=Stage.TEST_SAMPLE).tolist() == [0, 1, 2]
 
 
 def test_repeats_and_contradictions_are_told_apart() -> None:

@@ -24,6 +24,7 @@ BENCH = sorted((ROOT / "bench").rglob("*.py"))
 LEVELS = (
     {"errors"},
     {"config", "records"},
+    {"repositories"},
     {"data", "models"},
     {"inference"},
     {"evaluation"},

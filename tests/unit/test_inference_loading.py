@@ -17,6 +17,7 @@ from hfpipe.inference.loading import (
     load_generator,
 )
 from hfpipe.models.limits import find_length_limit, find_positions
+from hfpipe.records.inference_settings import InferenceSettings, write_inference_settings
 
 
 @pytest.fixture(scope="module")
@@ -50,24 +51,25 @@ def save_run(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Save:
 
 DONE = {
     "status": "done",
-    "config": {"max_seq_length": {"value": 24, "origin": ""}},
-    "data": {"columns": {"text": "review", "label": "stars"}},
 }
+TRAINED = InferenceSettings(("review",), label_column_name="stars", max_seq_length=24)
 
 
 def test_a_finished_run(classifier: PreTrainedModel, save_run: Save) -> None:
-    loaded = load_classifier(save_run(classifier, DONE))
+    folder = save_run(classifier, DONE)
+    write_inference_settings(folder, TRAINED)
+    loaded = load_classifier(folder)
     assert isinstance(loaded, LoadedClassifier)
     assert loaded.label_names == ("neg", "mid", "pos")
-    assert loaded.max_length == 24
-    assert loaded.columns == {"text": "review", "label": "stars"}
+    assert loaded.settings == TRAINED
+    assert loaded.treatment.rule.max_length == 24
     assert not loaded.model.training
 
 
 def test_a_folder_without_a_record(save_run: Save) -> None:
     loaded = load_classifier(save_run(make_classifier(bert_config()).to(torch.bfloat16)))
-    assert loaded.max_length == 64  # the model's positions: the tokenizer names no limit
-    assert loaded.columns == {}
+    # the model's positions: the tokenizer names no limit
+    assert loaded.settings == InferenceSettings(max_seq_length=64)
     assert loaded.model.dtype == torch.float32
 
 
@@ -94,6 +96,7 @@ def test_length_limits(tokenizer: PreTrainedTokenizerFast) -> None:
 def test_unfinished_run_names_its_newest_checkpoint(classifier: PreTrainedModel, save_run: Save) -> None:
     running = {**DONE, "status": "running"}
     folder = save_run(classifier, running)
+    write_inference_settings(folder, TRAINED)
     for step in (9, 10):
         save_run(classifier, name=f"run/checkpoints/checkpoint-{step}")
     (folder / "checkpoints/checkpoint-11").mkdir()  # a save that was cut off
@@ -103,8 +106,8 @@ def test_unfinished_run_names_its_newest_checkpoint(classifier: PreTrainedModel,
         f"{folder}: the run is not done, its status is 'running'; let it finish by the command that started it, "
         f"or use its newest checkpoint: {newest}"
     )
-    assert load_classifier(newest).max_length == 24  # the run's, from beside the checkpoints
-    assert load_classifier(folder, must_be_done=False).max_length == 24
+    assert load_classifier(newest).settings == TRAINED  # the run's, from beside the checkpoints
+    assert load_classifier(folder, must_be_done=False).settings == TRAINED
 
 
 def test_unfinished_run_without_a_checkpoint(tmp_path: Path) -> None:
@@ -143,13 +146,8 @@ def test_the_wrong_kind(classifier: PreTrainedModel, generator: PreTrainedModel,
     ("changes", "expected"),
     [
         (
-            {"problem_type": "multi_label_classification"},
-            "problem_type 'multi_label_classification': only classifiers of one label a text have probabilities "
-            "that sum to 1; use another model",
-        ),
-        (
-            {"id2label": {0: "score"}, "label2id": {"score": 0}},
-            "1 label: a classifier has at least 2; use another model",
+            {"problem_type": "regression"},
+            "3 labels: a model that predicts several numbers at once is not supported; use another model",
         ),
     ],
 )

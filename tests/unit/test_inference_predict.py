@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from tiny_models import SENTENCES, bert_config, llama_config, make_classifier, make_tokenizer, message, save_model
 from transformers import GPT2Config, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import DataError
 from hfpipe.inference.loading import load_classifier
-from hfpipe.inference.predict import score_texts
+from hfpipe.inference.predict import Treatment, score_texts
+
+
+def cut(max_length: int) -> Treatment:
+    return Treatment(LengthRule(max_length))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def test_scores_do_not_depend_on_the_batch(config: PreTrainedConfig, tokenizer: 
     expected = [direct_scores(model, tokenizer, text) for text in SENTENCES]
     assert np.ptp([row[0] for row in expected]) > 0.01  # the texts do differ
     for batch_size in (1, 2, 4, 32):
-        found = list(score_texts(model, tokenizer, SENTENCES, max_length=64, batch_size=batch_size))
+        found = list(score_texts(model, tokenizer, SENTENCES, treatment=cut(64), batch_size=batch_size))
         assert all(row.dtype == np.float32 and row.shape == (3,) for row in found)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -62,7 +67,7 @@ def test_rows_come_back_in_order(
     # Batches of 1 and 2 make windows of 32 and 64 texts, so that these lists span several.
     known = np.array([direct_scores(classifier, tokenizer, text) for text in SENTENCES])
     texts = [SENTENCES[index] for index in order]
-    found = list(score_texts(classifier, tokenizer, texts, max_length=64, batch_size=batch_size))
+    found = list(score_texts(classifier, tokenizer, texts, treatment=cut(64), batch_size=batch_size))
     assert len(found) == len(order)
     np.testing.assert_allclose(np.reshape(found, (-1, 3)), known[order], atol=1e-5)
 
@@ -75,7 +80,7 @@ def test_texts_are_streamed(classifier: PreTrainedModel, tokenizer: PreTrainedTo
             taken.append(1)
             yield "good"
 
-    scores = score_texts(classifier, tokenizer, endless(), max_length=16, batch_size=2)
+    scores = score_texts(classifier, tokenizer, endless(), treatment=cut(16), batch_size=2)
     next(scores)
     assert len(taken) == 64
 
@@ -97,20 +102,20 @@ def test_truncation_and_padding_of_the_tokenizer_file_do_not_apply(
     }
     path.write_text(json.dumps(content))
     loaded = load_classifier(folder)
-    found = list(score_texts(loaded.model, loaded.tokenizer, SENTENCES, max_length=64))
+    found = list(score_texts(loaded.model, loaded.tokenizer, SENTENCES, treatment=cut(64)))
     np.testing.assert_allclose(found, [direct_scores(classifier, tokenizer, text) for text in SENTENCES], atol=1e-5)
 
 
 def test_texts_are_cut_at_the_end(classifier: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     text = SENTENCES[2]
     kept = tokenizer.decode(tokenizer(text)["input_ids"][:5])
-    found = next(score_texts(classifier, tokenizer, [text], max_length=5))
+    found = next(score_texts(classifier, tokenizer, [text], treatment=cut(5)))
     np.testing.assert_allclose(found, direct_scores(classifier, tokenizer, kept), atol=1e-5)
 
 
 def test_text_without_tokens(classifier: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(DataError) as caught:
-        list(score_texts(classifier, tokenizer, ["good"] * 40 + [""], max_length=8, batch_size=1))
+        list(score_texts(classifier, tokenizer, ["good"] * 40 + [""], treatment=cut(8), batch_size=1))
     assert str(caught.value) == "the data has 1 problem:\n  - text 41: '': has no tokens to score; leave it out"
 
 
@@ -118,7 +123,7 @@ def test_scores_that_are_not_finite(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_classifier(bert_config())
     model.classifier.weight.data[0, 0] = math.nan
     model.name_or_path = "runs/broken"
-    assert message(lambda: list(score_texts(model, tokenizer, ["good"], max_length=8))) == (
+    assert message(lambda: list(score_texts(model, tokenizer, ["good"], treatment=cut(8)))) == (
         "runs/broken: the model's scores are not finite numbers; its weights are damaged, or its training diverged"
     )
 
@@ -126,4 +131,4 @@ def test_scores_that_are_not_finite(tokenizer: PreTrainedTokenizerFast) -> None:
 def test_a_model_in_training_is_our_own_mistake(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_classifier(bert_config()).train()
     with pytest.raises(AssertionError, match="dropout"):
-        next(score_texts(model, tokenizer, ["good"], max_length=8))
+        next(score_texts(model, tokenizer, ["good"], treatment=cut(8)))

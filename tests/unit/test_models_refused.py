@@ -14,7 +14,6 @@ from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError
 from hfpipe.models.causal import check_causal, load_causal_lm
 from hfpipe.models.classifiers import load_classifier
-from hfpipe.models.sources import loading_options
 from hfpipe.models.tokenizers import PADDING, load_tokenizer, train_tokenizer
 
 TOKENIZER = train_tokenizer([make_review(index)[0] for index in range(40)], 320, show_progress=False)
@@ -37,12 +36,6 @@ def test_a_folder_without_a_tokenizer_is_refused(checkpoints: Callable[[str], Pa
     )
     settings = ModelSettings(model_name_or_path="./any", tokenizer_name=str(tmp_path))
     assert message(lambda: load_tokenizer(settings)) == f"tokenizer_name: {expected}"
-
-
-def test_the_revision_is_the_models_alone() -> None:
-    settings = ModelSettings(model_name_or_path="a/model", tokenizer_name="a/tokenizer", model_revision="v2")
-    assert loading_options(settings, "a/model")["revision"] == "v2"
-    assert "revision" not in loading_options(settings, "a/tokenizer", key="tokenizer_name")
 
 
 SMALL_BERT = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -1,0 +1,90 @@
+"""The code of a card: plain transformers, to be run as it stands, and what `hfpipe predict` does beyond it."""
+
+from collections.abc import Iterator
+
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts
+
+
+def usage_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield the section on how to use the model."""
+    yield from ("## How to use", "", "```python", *_code(facts), "```", "")
+    if facts.model_id == THIS_FOLDER:
+        yield from ("`.` is the folder of this card; a name on the Hub takes its place once the model is there.", "")
+    yield from (f"{note}\n" for note in _notes(facts))
+
+
+def _code(facts: CardFacts) -> Iterator[str]:
+    if facts.is_adapter:
+        yield from _adapter_code(facts)
+    elif facts.is_language_model:
+        yield from (
+            "from transformers import pipeline",
+            "",
+            f'generator = pipeline("text-generation", model={_model(facts)})',
+            'print(generator("Once upon a time", max_new_tokens=40, do_sample=True, top_p=0.95))',
+        )
+    else:
+        length = facts.settings["max_seq_length"]
+        yield from (
+            "from transformers import pipeline",
+            "",
+            f'classifier = pipeline("text-classification", model={_model(facts)})',
+        )
+        if facts.settings.get("long_texts") == "tail":
+            yield 'classifier.tokenizer.truncation_side = "left"'
+        yield f"print(classifier({_input(facts)}, top_k=None, truncation=True, max_length={length}))"
+
+
+def _adapter_code(facts: CardFacts) -> Iterator[str]:
+    family = "AutoPeftModelForCausalLM" if facts.is_language_model else "AutoPeftModelForSequenceClassification"
+    labels = len(facts.run.get("label_names", ()))
+    given = "" if facts.is_language_model else f", num_labels={labels}"
+    yield from (
+        f"from peft import {family}",
+        "from transformers import AutoTokenizer",
+        "",
+        f"tokenizer = AutoTokenizer.from_pretrained({_model(facts)})",
+        f"model = {family}.from_pretrained({_model(facts)}{given}).eval()",
+        'print(model(**tokenizer("A text", return_tensors="pt")).logits)',
+    )
+
+
+def _model(facts: CardFacts) -> str:
+    return f'"{facts.model_id}"' + (f', revision="{facts.revision}"' if facts.revision else "")
+
+
+def _input(facts: CardFacts) -> str:
+    if facts.settings.get("text_pair_column_name"):
+        return '{"text": "The first text", "text_pair": "The second text"}'
+    return '"A text to judge"'
+
+
+def _notes(facts: CardFacts) -> Iterator[str]:
+    if facts.is_language_model or facts.is_adapter:
+        return
+    if facts.problem_type == MULTI_LABEL:
+        yield "Each label has a probability of its own; a text has those labels whose probability is at least 0.5."
+    if facts.problem_type == REGRESSION:
+        yield "The score is the number itself, as in the training data."
+    columns = facts.settings.get("text_column_names") or ()
+    if len(columns) > 1:
+        delimiter = facts.settings.get("text_column_delimiter")
+        yield f"The model was trained on {len(columns):,} columns joined by {delimiter!r}: join yours in the same way."
+    yield from _long_text_notes(facts)
+
+
+def _long_text_notes(facts: CardFacts) -> Iterator[str]:
+    length = f"{facts.settings['max_seq_length']:,} tokens"
+    command = "`hfpipe predict FOLDER FILE.csv` does, from a folder this repository was downloaded to."
+    if facts.settings.get("long_texts") == "windows":
+        pooling = facts.settings.get("window_pooling")
+        yield (
+            f"Texts over {length} were read in overlapping windows whose logits are pooled ({pooling}). The code above "
+            f"sees the first window alone; {command}"
+        )
+    if facts.settings.get("long_texts") == "head_tail":
+        yield (
+            f"Of texts over {length} the model was trained on head and tail. The code above keeps the head alone; "
+            f"{command}"
+        )

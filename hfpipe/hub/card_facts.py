@@ -1,0 +1,110 @@
+"""What a model card is made of: the record of a run, and the metrics of exactly the weights it lies beside."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hfpipe.config.sections import FINETUNE, PRETRAIN
+from hfpipe.hub.scrubbing import scrub
+from hfpipe.records.sessions import saved_settings
+
+# What the demo extra carries, by its name on the Hub.
+HUB_NAMES: Mapping[str, str] = {
+    "demo:imdb": "stanfordnlp/imdb",
+    "demo:minilm": "sentence-transformers/all-MiniLM-L6-v2",
+}
+PARTS: Mapping[str, str] = {"eval": "validation", "test": "test"}
+THIS_FOLDER = "."
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Everything a card says.
+
+    `metrics` are those of the weights beside the card, by Trainer's names, and `step` is their step. `examples` are
+    (label, text) of the validation data, shown to whoever may read the card. `model_id` is what the code in it loads: a
+    repository, at `revision` where that is not the main branch, or the folder the card lies in.
+    """
+
+    name: str
+    run: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    history: Sequence[Mapping[str, Any]]
+    step: int
+    model_id: str = THIS_FOLDER
+    revision: str | None = None
+    is_finished: bool = True
+    is_adapter: bool = False
+    examples: Sequence[tuple[str, str]] = ()
+    settings: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", scrub(saved_settings(self.run)))
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it continues texts rather than judging them."""
+        return bool(self.run["recipe"] == PRETRAIN)
+
+    @property
+    def problem_type(self) -> str:
+        """What a label is; the recipe's name for a run without labels."""
+        return str(self.settings.get("problem_type")) if self.run["recipe"] == FINETUNE else PRETRAIN
+
+    @property
+    def pipeline_tag(self) -> str:
+        """The task by its name on the Hub."""
+        return "text-generation" if self.is_language_model else "text-classification"
+
+    @property
+    def base_model(self) -> str | None:
+        """The Hub's name of the checkpoint it began from; None from scratch, and for one that lay in a folder."""
+        return hub_name(saved_settings(self.run).get("model_name_or_path"))
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """The Hub's names of the data."""
+        settings = saved_settings(self.run)
+        mixture = settings.get("dataset_mixture") or ()
+        names = [settings.get("dataset_name")]
+        names += [source.get("dataset_name") for source in mixture if isinstance(source, Mapping)]  # type: ignore[attr-defined]
+        return tuple(dict.fromkeys(name for name in map(hub_name, names) if name is not None))
+
+    @property
+    def data_name(self) -> str:
+        """What the data are called in a sentence: by their names on the Hub, else by the names of their files."""
+        if self.data_sets:
+            return " and ".join(self.data_sets)
+        files = self.settings.get("train_file") or ["own data"]
+        return ", ".join(files if len(files) <= 3 else [*files[:3], f"{len(files) - 3:,} more files"])
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """Return the account of the rows of a part, empty where there is none."""
+        return dict(self.run["data"].get("parts", {}).get(name, {}))
+
+    def scores(self, prefix: str) -> dict[str, float]:
+        """Return the finite metrics of a part, loss first, without times."""
+        own = {
+            name.removeprefix(f"{prefix}_"): value
+            for name, value in self.metrics.items()
+            if name.startswith(f"{prefix}_")
+        }
+        return {
+            name: value
+            for name, value in own.items()
+            if isinstance(value, int | float) and math.isfinite(value) and not name.endswith(_NO_SCORES)
+        }
+
+
+_NO_SCORES = ("runtime", "per_second")
+
+
+def hub_name(name: object) -> str | None:
+    """Return the name on the Hub of a model or data set given in the settings; None for a folder of this machine."""
+    if not isinstance(name, str) or not name:
+        return None
+    if name in HUB_NAMES:
+        return HUB_NAMES[name]
+    return None if Path(name).expanduser().exists() or scrub(name) != name or name.count("/") > 1 else name

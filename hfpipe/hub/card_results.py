@@ -1,0 +1,187 @@
+"""What came out and of what: the sections of a card on scores, labels, data and training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hfpipe.hub.card_facts import PARTS, CardFacts
+from hfpipe.hub.card_text import number, plain, share, shorten, table
+from hfpipe.hub.files import CURVE
+
+MAX_EVALUATIONS = 10
+# settings that say what is trained on, where things lie, or what is shown: other sections have them
+_ELSEWHERE = (
+    *("train_file", "validation_file", "test_file", "dataset_name", "dataset_mixture", "model_name_or_path"),
+    *("sample_texts", "sample_prompts", "sample_max_new_tokens", "label_names", "output_dir", "run_name"),
+    *("logging_steps", "logging_strategy", "logging_first_step", "disable_tqdm", "report_to", "fresh_start"),
+    *("save_strategy", "save_steps", "save_total_limit", "eval_strategy", "eval_steps", "num_processes"),
+    *("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "hub_revision", "hub_tag_steps"),
+    *("card_examples", "cache_dir", "resume_from_checkpoint", "text_column_names", "label_column_name"),
+)
+_ALWAYS = ("learning_rate", "num_train_epochs", "max_steps", "seed")
+
+
+def result_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield the scores of the weights beside the card, a column a part."""
+    scores = {prefix: facts.scores(prefix) for prefix in PARTS if facts.scores(prefix)}
+    yield from ("## Results", "")
+    if not scores:
+        yield from ("These weights were not evaluated: no evaluation fell on their step.", "")
+        return
+    names = dict.fromkeys(name for values in scores.values() for name in values)
+    heading = ["metric", *(_part_heading(facts, PARTS[prefix]) for prefix in scores)]
+    rows = [[name, *(number(own[name]) if name in own else "" for own in scores.values())] for name in names]
+    yield from (*table(heading, rows), "")
+    yield from (f"{_which_weights(facts)} {_how_chosen(facts)}".rstrip(), "")
+
+
+def label_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield the labels with their rows and, where they may be shown, a text of each."""
+    labels: Mapping[str, Mapping[str, int]] = facts.run["data"].get("labels", {})
+    if facts.is_language_model or not labels:
+        return
+    parts = [part for part in ("train", *PARTS.values()) if any(part in counts for counts in labels.values())]
+    examples = dict(facts.examples)
+    heading = ["label", *(f"{part} rows" for part in parts), *(["a text of the validation part"] if examples else [])]
+    rows = [
+        [
+            plain(label),
+            *(f"{counts.get(part, 0):,}" for part in parts),
+            *([plain(shorten(examples.get(label, "")))] if examples else []),
+        ]
+        for label, counts in labels.items()
+    ]
+    lines = table(heading, rows)
+    if examples:
+        lines[1] = f"{lines[1].removesuffix('---: |')}--- |"
+    yield from ("## Labels", "", *lines, "")
+    if examples:
+        yield from ("The texts are quoted from the data, shortened; they may name real persons.", "")
+
+
+def data_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield what became of the rows of each part."""
+    unit = "documents" if facts.is_language_model else "rows"
+    parts = {part: facts.part(part) for part in ("train", *PARTS.values()) if facts.part(part)}
+    yield from ("## Data", "", f"Source: {_linked(facts)}.", "")
+    rows = [[part, f"{own['read']:,}", f"{own['used']:,}", _left_out(own)] for part, own in parts.items()]
+    lines = table(["part", f"{unit} read", "used", "left out or used elsewhere"], rows)
+    lines[1] = f"{lines[1].removesuffix('---: |')}--- |"
+    yield from (*lines, "")
+    files = facts.run["data"].get("files", ())
+    if files and len(files) <= MAX_EVALUATIONS:
+        names = facts.settings.get("dataset_name") is None
+        shown = [f"{plain(file['name'].split('/')[-1])} " if names else "" for file in files]
+        listed = [f"{name}`sha256 {file['sha256'][:16]}`" for name, file in zip(shown, files, strict=True)]
+        yield from (f"Files as read: {', '.join(listed)}.", "")
+
+
+def training_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield the hyperparameters that were set, the curve and the evaluations on the way."""
+    settings = {
+        key: facts.settings[key]
+        for key, setting in facts.run["config"].items()
+        if key not in _ELSEWHERE and key in facts.settings and _is_set(key, setting)
+    }
+    rows = [[f"`{key}`", plain(_value(value))] for key, value in settings.items()]
+    rows.append(["rows per step", plain(_rows_per_step(facts))])
+    rows.append(["precision", {"no": "float32"}.get(str(facts.run["precision"]), str(facts.run["precision"]))])
+    yield from ("## Training", "", *table(["setting", "value"], rows, numbers_from=2), "")
+    yield from (f"![training and evaluation loss over steps]({CURVE})", "")
+    evaluations = _evaluations(facts)
+    if evaluations:
+        yield from (*evaluations, "")
+
+
+def environment_lines(facts: CardFacts) -> Iterator[str]:
+    """Yield versions and hardware."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts.run["versions"].items() if version)
+    hardware = facts.run["hardware"]
+    gpus = hardware.get("gpus") or []
+    processors = f"{len(gpus):,} x {gpus[0]}" if gpus else f"{hardware.get('cores')} cores of {hardware.get('cpu')}"
+    count = facts.run.get("parameters", {}).get("count")
+    size = [f"- Model: {count:,} parameters ({facts.run['parameters'].get('class')})"] if count else []
+    yield from ("## Environment", "", *size, f"- Versions: {plain(versions)}")
+    yield from (f"- Hardware: {plain(processors)}, {facts.run['world_size']:,} process(es)", "")
+
+
+def _part_heading(facts: CardFacts, part: str) -> str:
+    rows = facts.part(part).get("used")
+    unit = "documents" if facts.is_language_model else "rows"
+    return f"{part} ({rows:,} {unit})" if rows is not None else part
+
+
+def _which_weights(facts: CardFacts) -> str:
+    steps = facts.run.get("steps")
+    if not facts.is_finished:
+        return f"These are the weights of step {facts.step:,}, while training was still under way."
+    return f"These are the weights of step {facts.step:,}" + (f" of {steps:,}." if steps else ".")
+
+
+def _how_chosen(facts: CardFacts) -> str:
+    if not (facts.is_finished and facts.settings.get("load_best_model_at_end")):
+        return ""
+    metric = facts.settings.get("metric_for_best_model", "loss")
+    return f"They were chosen by `{metric}` on the validation part, whose scores flatter them a little for that."
+
+
+def _linked(facts: CardFacts) -> str:
+    if facts.data_sets:
+        return " and ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets)
+    return f"files of the author ({plain(facts.data_name)})"
+
+
+def _left_out(part: Mapping[str, Any]) -> str:
+    reasons = part.get("left_out", {})
+    return ", ".join(f"{rows['count']:,} {reason.replace('_', ' ')}" for reason, rows in reasons.items()) or "none"
+
+
+def _is_set(key: str, setting: Mapping[str, Any]) -> bool:
+    if setting["value"] is None:
+        return False
+    return setting["origin"] not in ("", "default") or key in _ALWAYS
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _rows_per_step(facts: CardFacts) -> str:
+    batch = facts.settings.get("per_device_train_batch_size", "?")
+    windows = facts.settings.get("gradient_accumulation_steps", 1)
+    return (
+        f"{facts.run['rows_per_step']:,} = {batch} a device x {windows} accumulated x "
+        f"{facts.run['world_size']:,} process(es)"
+    )
+
+
+def _evaluations(facts: CardFacts) -> list[str]:
+    """Return a table of at most ten evaluations, spread over the run, the one of these weights among them."""
+    metric = f"eval_{facts.settings.get('metric_for_best_model', 'loss')}"
+    columns = list(dict.fromkeys(("eval_loss", metric)))
+    events = [event for event in facts.history if "eval_loss" in event]
+    kept = _spread(events, facts.step)
+    rows = []
+    for event in kept:
+        before = [each["loss"] for each in facts.history if each["step"] <= event["step"] and "loss" in each]
+        values = [before[-1] if before else None, *(event.get(column) for column in columns)]
+        epoch = event.get("epoch")
+        rows.append([f"{event['step']:,}", "" if epoch is None else f"{epoch:.2f}", *map(_shown, values)])
+    heading = ["step", "epoch", "training loss", *(f"validation {name.removeprefix('eval_')}" for name in columns)]
+    return table(heading, rows, numbers_from=0) if rows else []
+
+
+def _spread(events: Sequence[Mapping[str, Any]], step: int) -> list[Mapping[str, Any]]:
+    if len(events) <= MAX_EVALUATIONS:
+        return list(events)
+    places = {round(index * (len(events) - 1) / (MAX_EVALUATIONS - 2)) for index in range(MAX_EVALUATIONS - 1)}
+    return [event for place, event in enumerate(events) if place in places or event["step"] == step]
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def unread_share(part: Mapping[str, Any]) -> str | None:
+    """Return the share of a part's texts that are longer than what is read of them; None where none is."""
+    over_long = part.get("noted", {}).get("over_long", {}).get("count", 0)
+    return share(over_long, part["used"]) if over_long and part.get("used") else None

@@ -1,0 +1,170 @@
+"""A repository on the Hub: found or made, written to one commit at a time, and read.
+
+Every request has a time limit: the client's own has none, and a connection that hangs would hang its process. It is
+set for the whole process, so uploads are the business of a process of their own (`worker`) or of the command line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationCopy,
+    CommitOperationDelete,
+    HfApi,
+    get_session,
+    get_token,
+)
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from hfpipe.errors import HubError, Problem
+from hfpipe.hub.answers import LOG_IN, explained
+from hfpipe.hub.files import check_files, is_managed
+
+MAIN = "main"
+SECONDS_OF_SILENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to push: `name` may lack its owner, who is the token's then. `private` matters where it does not exist."""
+
+    name: str
+    private: bool = True
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One commit: what lies in `folder` takes the place of the same `folders` of the repository.
+
+    Of the TOP that is every file of ours, of the others everything. `tag` names the commit.
+    """
+
+    folder: Path
+    message: str
+    folders: tuple[str, ...]
+    tag: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the upload for a message to another process."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Upload":
+        """Return the upload of such a message."""
+        return cls(Path(value["folder"]), value["message"], tuple(value["folders"]), value["tag"])
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository that exists, with its full name and what is to be pushed to."""
+
+    api: HfApi
+    name: str
+    private: bool
+    revision: str
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        page = f"{self.api.endpoint}/{self.name}"
+        return page if self.revision == MAIN else f"{page}/tree/{self.revision}"
+
+    def push(self, upload: Upload) -> str:
+        """Make the commit and return its id; where nothing differs, that of the newest.
+
+        Raises:
+            HubError: If a file must not travel, or the Hub refuses or cannot be reached.
+        """
+        paths = check_files(upload.folder, token=get_token())
+        with explained(self.name):
+            there = self.api.list_repo_files(self.name, revision=self.revision)
+            gone = [path for path in there if is_managed(path, upload.folders) and path not in paths]
+            operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
+                *(CommitOperationAdd(path, upload.folder / path) for path in paths),
+                *(CommitOperationDelete(path, is_folder=False) for path in gone),
+            ]
+            made = self.api.create_commit(self.name, operations, commit_message=upload.message, revision=self.revision)
+        if upload.tag is not None:
+            self._tag(upload.tag, made.oid)
+        return str(made.oid)
+
+    def _tag(self, tag: str, commit: str) -> None:
+        """Put a tag on a commit; one of an earlier push of the same step is moved."""
+        with explained(f"{self.name}: tag {tag}"):
+            refs = self.api.list_repo_refs(self.name)
+            if tag in [ref.name for ref in refs.tags]:
+                self.api.delete_tag(self.name, tag=tag)
+            self.api.create_tag(self.name, tag=tag, revision=commit)
+
+
+def limit_waiting() -> None:
+    """Give every request of this process a time limit."""
+    session = get_session()
+    kind, hooks = type(session), session.event_hooks
+    huggingface_hub.set_client_factory(
+        lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=SECONDS_OF_SILENCE)
+    )
+
+
+def open_repository(target: Target) -> Repository:
+    """Return the repository to push to, made where it does not exist, with the branch that is asked for.
+
+    Raises:
+        HubError: If there is no token, it may not write there, or the Hub cannot be reached.
+    """
+    token = get_token()
+    if token is None:
+        raise HubError(Problem(target.name, rule="pushing needs an access token", remedy=LOG_IN))
+    api = HfApi(token=token)
+    with explained(target.name):
+        url = api.create_repo(target.name, private=target.private, exist_ok=True)
+        private = bool(api.repo_info(url.repo_id, timeout=SECONDS_OF_SILENCE).private)
+    revision = target.revision or MAIN
+    if revision != MAIN:
+        with explained(f"{url.repo_id}: branch {revision}"):
+            api.create_branch(url.repo_id, branch=revision, exist_ok=True)
+    return Repository(api, url.repo_id, private, revision)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose a token is, and whether it may only read."""
+
+    name: str
+    only_reads: bool
+
+
+def find_account(*, seconds: float) -> Account:
+    """Return the account of the token, asked within so many seconds.
+
+    Raises:
+        HubError: If the Hub does not know the token, or cannot be reached (HubUnreachable).
+    """
+    with explained("the access token"):
+        # whoami of the client has no time limit
+        address = f"{HfApi().endpoint}/api/whoami-v2"
+        answer = get_session().get(address, headers=build_hf_headers(), timeout=seconds)
+        hf_raise_for_status(answer)
+        about = answer.json()
+    role = about.get("auth", {}).get("accessToken", {}).get("role")
+    return Account(str(about["name"]), role == "read")
+
+
+def find_visibility(name: str, *, seconds: float) -> bool | None:
+    """Return whether a repository is private; None where there is none that the token can see.
+
+    Raises:
+        HubError: If the Hub refuses the token, or cannot be reached (HubUnreachable).
+    """
+    try:
+        with explained(name):
+            return bool(HfApi().repo_info(name, timeout=seconds).private)
+    except HubError as error:
+        if isinstance(error.__cause__, huggingface_hub.errors.RepositoryNotFoundError):
+            return None
+        raise

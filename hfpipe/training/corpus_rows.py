@@ -1,0 +1,82 @@
+"""From the parts of a corpus to rows of tokens, whichever way the corpus is read."""
+
+import logging
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from hfpipe.data.parts import DocumentParts
+from hfpipe.data.stream_blocks import BlockStream, Encode, Packing, StreamState
+from hfpipe.data.streamed_parts import StreamedParts
+from hfpipe.data.streams import Share
+from hfpipe.models.tokenizers import find_separator
+from hfpipe.training.datasets import BlockRows
+from hfpipe.training.preparation import RowsByPart, StreamedRows, pack_documents, tokenize_document_parts
+from hfpipe.training.session import Session
+from hfpipe.training.streaming import StreamedBlocks, StreamShape, load_stream
+
+logger = logging.getLogger(__name__)
+
+
+def tokenize_corpus(
+    session: Session, parts: DocumentParts | StreamedParts, tokenizer: PreTrainedTokenizerBase
+) -> RowsByPart[BlockRows] | StreamedRows:
+    """Return the documents of each part packed into blocks; those of a stream when they are asked for.
+
+    Raises:
+        DataError: If the training part does not fill one block.
+        CheckpointError: If the run goes on and its place in the stream cannot be read.
+    """
+    if isinstance(parts, StreamedParts):
+        return _stream(session, parts, tokenizer)
+    return tokenize_document_parts(session, parts, tokenizer)
+
+
+def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
+    """Return the function that turns texts into token ids, whole and without special tokens."""
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        encoded = tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    return encode
+
+
+def _stream(session: Session, parts: StreamedParts, tokenizer: PreTrainedTokenizerBase) -> StreamedRows:
+    args, block_size = session.args, session.config.data.block_size
+    share = Share(args.process_index, args.world_size)
+    state = StreamState() if session.checkpoint is None else load_stream(session.checkpoint, share)
+    packing = Packing(encode_with(tokenizer), find_separator(tokenizer), block_size)
+    shape = StreamShape(
+        total=args.max_steps * session.rows_per_step,
+        block_size=block_size,
+        per_device_batch_size=args.per_device_train_batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+    )
+    train = StreamedBlocks(BlockStream(parts.train, share, packing, state), share, shape)
+    scored = {
+        name: pack_documents(part, tokenizer, block_size=block_size, name=name)
+        for name, part in {"validation": parts.validation, "test": parts.test}.items()
+        if part is not None
+    }
+    if session.is_main:
+        _describe(session, shape, scored)
+    return StreamedRows(train, scored["validation"], scored.get("test"))
+
+
+def _describe(session: Session, shape: StreamShape, scored: dict[str, BlockRows]) -> None:
+    tokens = shape.total * shape.block_size
+    steps = f"{session.args.max_steps:,} steps x {session.rows_per_step:,} blocks x {shape.block_size:,}"
+    logger.info("train: %s tokens of the stream = %s", f"{tokens:,}", steps)
+    for name, part in scored.items():
+        counts = f"{part.blocks.tokens:,} tokens in {len(part):,} blocks of {part.blocks.block_size}"
+        logger.info("%s: %s from %s bytes", name, counts, f"{part.byte_count:,}")

@@ -1,0 +1,85 @@
+"""Sharded models as whole ones: what FSDP2 spreads over processes, gathered by name, and dealt out again.
+
+A sharded parameter is a `DTensor`; a plain one passes through unchanged, so that one path serves every launch. Gathering
+and dealing out are collective: every process of the run has to call them, in the same order.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+if TYPE_CHECKING:
+    from hfpipe.training.trainer import PlannedTrainer
+
+# torch.compile and activation checkpointing wrap modules, and show in the names of their parameters.
+_WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
+
+
+def is_sharded(network: torch.nn.Module) -> bool:
+    """Whether FSDP2 has spread the parameters of `network` over the processes."""
+    return any(isinstance(parameter, DTensor) for parameter in network.parameters())
+
+
+def name_parameters(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters by the names that the model has without wrappers."""
+    return {unwrapped_name(name): parameter for name, parameter in network.named_parameters()}
+
+
+def unwrapped_name(name: str) -> str:
+    """Return the name of a parameter or buffer without what wrappers put into it."""
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
+
+
+def gather_tensor(value: torch.Tensor, *, keep: bool = True) -> torch.Tensor | None:
+    """Return the whole of `value` on the CPU; None where `keep` is false, as on all processes but the one that writes."""
+    whole = value.full_tensor() if isinstance(value, DTensor) else value
+    return whole.detach().cpu() if keep else None
+
+
+def gather_weights(network: torch.nn.Module, *, keep: bool = True) -> dict[str, torch.Tensor]:
+    """Return the whole state dict by unwrapped names, on the CPU; empty where `keep` is false."""
+    weights = {}
+    for name, value in network.state_dict().items():
+        whole = gather_tensor(value, keep=keep)
+        if whole is not None:
+            weights[unwrapped_name(name)] = whole
+    return weights
+
+
+def whole_weights(trainer: "PlannedTrainer") -> dict[str, torch.Tensor] | None:
+    """Return the weights to save where the model's own tensors are not whole, else None; every process has to call it.
+
+    They are whole in the process that writes, and empty in the others.
+    """
+    if not is_sharded(trainer.network):
+        return None
+    return gather_weights(trainer.network, keep=trainer.args.should_save)
+
+
+def deal_out(whole: torch.Tensor, like: torch.Tensor, *, source: int | None = None) -> torch.Tensor:
+    """Return `whole` as a new tensor, sharded and placed as `like`.
+
+    Without `source` every process holds the same `whole` and takes its part of it; with one, that process's is sent.
+    """
+    if not isinstance(like, DTensor):
+        return whole.to(like.device, copy=True)
+    dealt = distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=source)
+    return dealt.to(like.device)
+
+
+@torch.no_grad()
+def put_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy whole weights, by unwrapped names, into `network`, each process its own part.
+
+    In a sharded network those of the first process count: transformers reads a file there alone, to spare memory.
+    """
+    own: dict[str, torch.Tensor] = {unwrapped_name(name): value for name, value in network.state_dict().items()}
+    assert own.keys() == weights.keys(), "weights of another model were not refused"
+    for name, value in own.items():
+        value.copy_(deal_out(weights[name], value, source=0))
+        if is_sharded(network) and not isinstance(value, DTensor):
+            torch.distributed.broadcast(value, src=0)

@@ -1,0 +1,69 @@
+"""What FSDP2 needs of a model before accelerate shards it, and what has to hold afterwards.
+
+Refuses the first version of FSDP, whose flat parameters have no names to be saved by, and adapters. Two things go wrong
+in silence or with a word that helps nobody, and are put right here: parameters that have no memory yet, and layers that
+accelerate would shard twice.
+"""
+
+import torch
+from accelerate.utils import FullyShardedDataParallelPlugin
+from transformers import PreTrainedModel
+
+from hfpipe.errors import Problem, TrainingError
+
+_PLACE = "the accelerate file"
+
+
+def prepare_sharding(plugin: FullyShardedDataParallelPlugin | None, model: PreTrainedModel) -> None:
+    """Make `model` ready to be sharded by `plugin`; nothing where there is none.
+
+    Raises:
+        TrainingError: If the launcher asks for what is not supported.
+    """
+    if plugin is None:
+        return
+    if plugin.fsdp_version != 2:
+        rule = "its flat parameters have no names to be saved by"
+        value = f"fsdp_version {plugin.fsdp_version}"
+        raise TrainingError(Problem(_PLACE, value, rule, "set fsdp_version: 2"))
+    if any(not parameter.requires_grad for parameter in model.parameters()):
+        rule = "a model with frozen parameters is not sharded here"
+        raise TrainingError(Problem(_PLACE, "FSDP", rule, "launch an adapter with accelerate_configs/multi_gpu.yaml"))
+    give_memory(model)
+    if plugin.transformer_cls_names_to_wrap is None:
+        plugin.transformer_cls_names_to_wrap = choose_units(model)
+
+
+def give_memory(model: torch.nn.Module) -> None:
+    """Replace parameters that have no memory by uninitialised ones; the first process's values are sent to all later.
+
+    Where FSDP loads weights in the first process alone, the others leave a new head without memory. Accelerate tells
+    parameters apart by their address, so the optimizer there would train one of them twice and the others never.
+    """
+    given: dict[torch.nn.Parameter, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            if parameter.is_meta:
+                own = torch.nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad)
+                setattr(module, name, given.setdefault(parameter, own))
+
+
+def choose_units(model: PreTrainedModel) -> list[str]:
+    """Return the classes of the layers to shard one by one: those transformers never splits, without the embeddings.
+
+    Accelerate shards the input embeddings by themselves; BERT's would be sharded a second time, which torch refuses.
+    """
+    embeddings = model.get_input_embeddings()
+    holders = {type(module).__name__ for module in model.modules() if embeddings in module.children()}
+    present = {type(module).__name__ for module in model.modules()}
+    return sorted(set(model._no_split_modules or ()) & present - holders)
+
+
+def check_trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Raise a TrainingError unless the optimizer has every trainable parameter of `model`, each once."""
+    members = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    trainable = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    wrong = next((name for each, name in trainable.items() if members.count(each) != 1), None)
+    if wrong is not None or len(members) != len(trainable):
+        rule = "after sharding, the optimizer does not train it, or not once"
+        raise TrainingError(Problem(_PLACE, wrong or "", rule, "set fsdp_cpu_ram_efficient_loading: false"))

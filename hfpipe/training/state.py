@@ -1,0 +1,181 @@
+"""The state of a run beside its weights: optimizer, schedule, loss scaler and random numbers, without pickle.
+
+`optimizer`, `scheduler`, `scaler` and `rng_state_N` (one a process) are written by `state_files`, so a checkpoint may
+come from anywhere: reading it runs no code. Refuses what is missing, damaged or of another run; a run that is gone on
+with makes the steps it would have made, or none.
+"""
+
+import logging
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hfpipe.errors import CheckpointError, Problem
+from hfpipe.training.gathering import is_sharded
+from hfpipe.training.optimizer_state import collect_optimizer_state, name_optimizer, restore_optimizer_state
+from hfpipe.training.state_files import REMEDY, damaged, read_state, write_state
+
+if TYPE_CHECKING:
+    from hfpipe.training.trainer import PlannedTrainer
+
+logger = logging.getLogger(__name__)
+
+OPTIMIZER, SCHEDULER, SCALER = "optimizer", "scheduler", "scaler"
+# What earlier versions wrote, and Trainer itself writes.
+_PICKLED = ("optimizer.pt", "optimizer.bin", "scheduler.pt")
+
+
+def save_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Write both; every process has to call it, for a sharded state is gathered.
+
+    Raises:
+        CheckpointError: If the optimizer or the schedule keeps something that cannot be stored.
+    """
+    writes = trainer.args.should_save
+    if writes or is_sharded(trainer.network):
+        state = collect_optimizer_state(trainer.network, trainer.optimizer, keep=writes)
+    if writes:
+        write_state(folder, OPTIMIZER, state, owner=f"optimizer {name_optimizer(trainer.optimizer)}")
+        schedule = trainer.lr_scheduler
+        write_state(folder, SCHEDULER, schedule.state_dict(), owner=f"schedule {type(schedule).__name__}")
+
+
+def load_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Put both back as they were.
+
+    Raises:
+        CheckpointError: If one is missing, damaged, of an earlier version or of another run.
+    """
+    refuse_pickled(folder)
+    saved = read_state(folder, OPTIMIZER)
+    restore_optimizer_state(trainer.network, trainer.optimizer, saved, place=folder / f"{OPTIMIZER}.json")
+    restore_fields(trainer.lr_scheduler, read_state(folder, SCHEDULER), place=folder / f"{SCHEDULER}.json")
+
+
+def save_scaler(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Write the loss scaler of fp16, where there is one."""
+    scaler = trainer.accelerator.scaler
+    if scaler is not None and trainer.args.should_save:
+        write_state(folder, SCALER, scaler.state_dict(), owner="the loss scaler")
+
+
+def load_scaler(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Put the loss scaler back.
+
+    Raises:
+        CheckpointError: If the checkpoint has one and the run has none, or the other way round.
+    """
+    scaler, path = trainer.accelerator.scaler, folder / f"{SCALER}.json"
+    if scaler is None and path.exists():
+        raise damaged(path, "a loss scaler, and this run has none")
+    if scaler is not None:
+        restore_fields(scaler, read_state(folder, SCALER), place=path)
+
+
+def restore_fields(target: Any, saved: Any, *, place: Path) -> None:
+    """Load `saved` into what has `state_dict` and `load_state_dict`, if it has the same fields of the same kinds.
+
+    Raises:
+        CheckpointError: If it has not.
+    """
+    _check_alike(saved, target.state_dict(), place, "")
+    target.load_state_dict(saved)
+
+
+def save_random_state(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Write the random state of this process."""
+    state = {"world_size": trainer.args.world_size, **collect_random_state(trainer.args.device)}
+    write_state(folder, _random_name(trainer.args.process_index), state, owner="the random numbers")
+
+
+def load_random_state(trainer: "PlannedTrainer", folder: Path) -> None:
+    """Put the random state of this process back; one that the run did not have keeps the state it was seeded with.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    index = trainer.args.process_index
+    name = _random_name(index)
+    if index and not (folder / f"{name}.json").exists():
+        begun_with = read_state(folder, _random_name(0))["world_size"]
+        if index >= begun_with:
+            logger.warning("process %d draws its own random numbers: the run had %d processes", index, begun_with)
+            return
+    restore_random_state(read_state(folder, name), trainer.args.device, place=folder / f"{name}.json")
+
+
+def collect_random_state(device: torch.device) -> dict[str, Any]:
+    """Return the states of Python, NumPy, torch on the CPU and torch on `device`."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": {"version": version, "numbers": torch.tensor(numbers), "gauss": gauss},
+        "numpy": {
+            "kind": kind,
+            "keys": torch.from_numpy(keys.astype(np.int64)),
+            "position": position,
+            "has_gauss": has_gauss,
+            "cached": cached,
+        },
+        "cpu": torch.get_rng_state(),
+        "device": None if device.type == "cpu" else device.type,
+        "on_device": None if device.type == "cpu" else torch.get_device_module(device.type).get_rng_state(),
+    }
+
+
+def restore_random_state(saved: Any, device: torch.device, *, place: Path) -> None:
+    """Put back what `collect_random_state` returned.
+
+    Raises:
+        CheckpointError: If it is no such state.
+    """
+    try:
+        python, legacy, kind = saved["python"], saved["numpy"], saved["device"]
+        random.setstate((python["version"], tuple(python["numbers"].tolist()), python["gauss"]))
+        keys = legacy["keys"].numpy().astype(np.uint32)
+        np.random.set_state((legacy["kind"], keys, legacy["position"], legacy["has_gauss"], legacy["cached"]))
+        torch.set_rng_state(saved["cpu"])
+        if kind is not None and kind == device.type:
+            torch.get_device_module(kind).set_rng_state(saved["on_device"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise damaged(place, "is not the state of the random numbers") from error
+    if (kind or "cpu") != device.type:
+        logger.warning("saved on %s, going on on %s: dropout draws other numbers", kind or "cpu", device.type)
+
+
+def refuse_pickled(folder: Path) -> None:
+    """Raise a CheckpointError for a checkpoint whose state is pickled, as earlier versions wrote it."""
+    pickled = next((name for name in _PICKLED if (folder / name).exists()), None)
+    if pickled is not None and not (folder / f"{OPTIMIZER}.json").exists():
+        rule = f"an earlier version wrote its state as {pickled}, which is not read: pickle can run any code"
+        remedy = "finish the run with that version, or begin a new one from its weights by model_name_or_path"
+        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy))
+
+
+def _random_name(process_index: int) -> str:
+    return f"rng_state_{process_index}"
+
+
+def _check_alike(saved: Any, own: Any, place: Path, where: str) -> None:
+    if isinstance(own, dict) and isinstance(saved, dict):
+        for name in sorted(saved.keys() ^ own.keys()):
+            rule = "is missing" if name in own else "is no part of this run's"
+            raise damaged(place, rule, f"{where}{name}")
+        for name, value in saved.items():
+            _check_alike(value, own[name], place, f"{where}{name}: ")
+    elif isinstance(own, list | tuple) and isinstance(saved, list | tuple) and len(own) in (0, len(saved)):
+        # what fills up as the run goes on is empty in a schedule that has just been made
+        for each, other in zip(saved, own, strict=False):
+            _check_alike(each, other, place, where)
+    elif not _is_same_kind(saved, own):
+        raise CheckpointError(Problem(str(place), f"{where}{saved}", f"this run's is {own}", REMEDY))
+
+
+def _is_same_kind(saved: Any, own: Any) -> bool:
+    numbers = int | float
+    if saved is None or own is None or (isinstance(saved, numbers) and isinstance(own, numbers)):
+        return True
+    return type(saved) is type(own) and not isinstance(saved, list | tuple | dict)

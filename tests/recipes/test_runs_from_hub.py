@@ -1,0 +1,91 @@
+"""Runs whose model and data are names on the Hub: the same numbers as from files, and one refusal for all processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, run_recipe_here, to_argv
+from hub_contents import REVIEWS, make_rows, publish_data, publish_model
+from hub_server import READ_TOKEN, HubServer
+
+MODEL = "acme/encoder"
+SETTINGS: dict[str, Any] = {
+    "max_seq_length": 16,
+    "max_steps": 6,
+    "per_device_train_batch_size": 4,
+    "learning_rate": 1e-3,
+    "eval_strategy": "steps",
+    "eval_steps": 3,
+    "save_strategy": "steps",
+    "save_steps": 3,
+    "use_cpu": "true",
+    "disable_tqdm": "true",
+}
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """Return the metrics that do not depend on how fast a run was."""
+    timed = ("runtime", "per_second")
+    return {name: value for name, value in read(folder, "metrics.json").items() if not name.endswith(timed)}
+
+
+def test_a_run_from_the_hub_is_the_run_from_files(
+    hub: HubServer, checkpoints: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"train": make_rows(24), "validation": make_rows(8, offset=24), "test": make_rows(6, offset=32)}
+    data_commit = publish_data(parts, private=True)
+    model_commit = publish_model(checkpoints("bert"), MODEL, private=True)
+    for name, rows in parts.items():
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    files = {f"{name}_file": tmp_path / f"{name}.parquet" for name in parts}
+    named = {"label_names": "0=neg,1=pos", "model_name_or_path": checkpoints("bert")}
+    run_recipe_here("finetune_classifier", {**SETTINGS, **files, **named, "output_dir": tmp_path / "files"})
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    from_hub = {"dataset_name": REVIEWS, "model_name_or_path": MODEL, "cache_dir": tmp_path / "cache"}
+    run_recipe_here("finetune_classifier", {**SETTINGS, **from_hub, "output_dir": tmp_path / "hub"})
+
+    assert scores(tmp_path / "hub") == scores(tmp_path / "files")
+    assert "test_loss" in scores(tmp_path / "hub")
+    assert read(tmp_path / "hub", "config.json")["id2label"] == {"0": "neg", "1": "pos"}
+    record = read(tmp_path / "hub", "run.json")
+    assert record["model_commit"] == model_commit
+    assert any(data_commit in note for note in record["data"]["notes"])
+    assert read(tmp_path / "files", "run.json")["model_commit"] is None
+    written = [path for path in (tmp_path / "hub").rglob("*") if path.is_file()]
+    assert len(written) > 5
+    assert not any(READ_TOKEN.encode() in path.read_bytes() for path in written)
+
+
+def launch_two(settings: dict[str, Any], *, timeout: float) -> "subprocess.CompletedProcess[str]":
+    config = ROOT / "accelerate_configs" / "multi_cpu.yaml"
+    recipe = ROOT / "recipes" / "finetune_classifier.py"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), str(recipe)]
+    return subprocess.run(
+        [*command, *to_argv(settings)], env=dict(os.environ), capture_output=True, text=True, timeout=timeout
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_download_once_and_are_refused_together(
+    hub: HubServer, checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    publish_data({"train": make_rows(24), "validation": make_rows(8, offset=24)})
+    publish_model(checkpoints("bert"), MODEL)
+    settings = {**SETTINGS, "dataset_name": REVIEWS, "model_name_or_path": MODEL, "output_dir": tmp_path / "run"}
+    done = launch_two(settings, timeout=300)
+    assert done.returncode == 0, done.stderr
+    weights = [seen for seen in hub.requests("GET", "/resolve/") if seen.path.endswith("model.safetensors")]
+    assert len(weights) == 1
+    refused = launch_two({**settings, "output_dir": tmp_path / "other", "train_split_name": "trian"}, timeout=120)
+    assert refused.returncode == 1
+    told = "train_split_name: trian: acme/reviews has no split of this name; there are 'train', 'validation'"
+    assert refused.stderr.count(told) == 1
