@@ -220,6 +220,26 @@ def _class_row(scores: "ClassScore") -> Sequence[str]:
     return (scores.label, *(f"{rate:.4f}" for rate in rates), f"{scores.support:,}")
 
 
+@app.command()
+def push(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output_dir of a run.")],
+    hub_model_id: Annotated[str | None, typer.Option(metavar="ID", help="The repository, if not the run's.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Make it for everybody to read, if it is new.")] = False,
+    revision: Annotated[str | None, typer.Option(metavar="BRANCH", help="The branch, made if it is new.")] = None,
+    tag: Annotated[str | None, typer.Option(help="A name for the commit.")] = None,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(metavar="STEP|newest|best", help="A checkpoint; may be given several times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be pushed, and stop.")] = False,
+) -> None:
+    """Push a finished run to the Hub, or checkpoints; a repository that is made is private."""
+    from hfpipe.hub.push import PushOptions, push_run
+
+    options = PushOptions(hub_model_id, public, revision, tag, tuple(checkpoint or ()))
+    for line in push_run(run_dir, options, dry_run=dry_run):
+        print(line)
+
+
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows as aligned columns; a last column may be as wide as it likes."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -24,7 +24,7 @@ def run(config: RunConfig) -> None:
     from hfpipe.training.loop import score, train
     from hfpipe.training.objectives import build_classification_objective
     from hfpipe.training.preparation import build_trainer, describe_model, tokenize_labelled_parts
-    from hfpipe.training.recording import begin, finish, report_done
+    from hfpipe.training.recording import begin, finish, record_treatment, report_done
     from hfpipe.training.samples import show_classified
     from hfpipe.training.session import open_session
     from hfpipe.training.tasks import classification_task
@@ -35,6 +35,7 @@ def run(config: RunConfig) -> None:
 
     parts = load_labelled_parts(config.data, seed=config.training.seed, cache_dir=config.model.cache_dir)
     begin(session, parts.summary, label_names=parts.label_names)
+    record_treatment(session, parts)
 
     tokenizer = load_tokenizer(config.model)
     set_seed(config.training.seed)  # the new head draws random weights

@@ -159,6 +159,12 @@ _IDLE: tuple[Idle, ...] = (
         rule="with a single text column",
     ),
     Idle(
+        ("sample_texts",),
+        by=("text_pair_column_name",),
+        when=lambda settled: settled.has("text_pair_column_name"),
+        rule="beside text_pair_column_name: a sample is one text",
+    ),
+    Idle(
         ("doc_stride", "max_windows", "window_pooling"),
         by=("long_texts",),
         when=lambda settled: settled.get("long_texts") != "windows",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hfpipe.config.effects import find_idle_settings
+from hfpipe.config.hub_rules import check_hub
 from hfpipe.config.installed import find_package
 from hfpipe.config.optimizers import check_optimizer
 from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
@@ -33,6 +34,7 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_windows(settled),
         *_check_reporters(settled),
         *check_streaming(settled),
+        *check_hub(settled),
         *check_optimizer(settled),
         *check_schedule(settled),
         *find_idle_settings(settled),
@@ -179,6 +181,10 @@ def _check_problem(settled: Settled) -> Iterator[Problem]:
 
 
 def _check_windows(settled: Settled) -> Iterator[Problem]:
+    long_texts = settled.get("long_texts")
+    if settled.has("text_pair_column_name") and long_texts != "head":
+        rule = f"{long_texts} is for single texts; of a pair the longer text gives way at its end"
+        yield settled.problem("long_texts", rule, "write long_texts: head, or remove text_pair_column_name")
     stride, length = settled.get("doc_stride"), settled.get("max_seq_length")
     if settled.recipe != FINETUNE or settled.get("long_texts") != "windows":
         return

@@ -115,6 +115,13 @@ class HubSettings:
     )
     hub_revision: str | None = setting(None, "The branch to push to; without it the main one.", change="free")
     hub_tag_steps: bool = setting(False, "Tag every pushed save with its step, as in step-500.", change="free")
+    card_examples: bool | None = setting(
+        None,
+        "Quote a validation text for each label in the model card; without it texts of your own files are quoted in "
+        "private repositories alone.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
 
 
 SECTIONS: Mapping[str, type] = {

@@ -34,7 +34,7 @@ def read_arrow(file: SourceFile, findings: Findings) -> RecordStream | None:
         return None
     if not are_names_unique(file, tuple(schema.names), findings):
         return None
-    labels = frozenset(name for name in _class_names(schema) if pyarrow.types.is_integer(schema.field(name).type))
+    labels = frozenset(_class_names(schema))
 
     def narrowed(columns: tuple[str, ...]) -> Iterator[Record]:
         return _records(file, source, (columns, labels), findings)

@@ -77,13 +77,13 @@ def find_special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     """Return what `tokenizer` puts around a single text.
 
     Raises:
-        ConfigError: If the special tokens do not stand before and after the text.
+        ConfigError: If they do not stand before and after it.
     """
     plain, whole = (_encode(tokenizer, add_special_tokens) for add_special_tokens in (False, True))
     for start in range(len(whole) - len(plain) + 1):
         if plain and whole[start : start + len(plain)] == plain:
             return SpecialTokens(tuple(whole[:start]), tuple(whole[start + len(plain) :]))
-    rule = f"its special tokens do not stand around a text: {_PROBE!r} becomes {whole}, without them {plain}"
+    rule = f"its special tokens cannot be told from a text: {_PROBE!r} becomes {whole}, without them {plain}"
     raise ConfigError(Problem("tokenizer_name", str(tokenizer.name_or_path), rule, "choose another tokenizer"))
 
 

@@ -138,7 +138,7 @@ def _problem_of_codec(file: SourceFile) -> Problem:
             except UnicodeDecodeError as error:
                 # the decoder's object may begin with bytes it kept of the chunk before
                 offset = read - len(error.object) + error.start
-                decoder.setstate(state)
+                decoder.setstate(state)  # some encodings switch between sets of characters
                 before = decoder.decode(chunk[: max(0, offset - read + len(chunk))])
                 line += newlines.decode(before, final=True).count("\n")
                 rule = f"not {file.encoding}, the encoding that is set"

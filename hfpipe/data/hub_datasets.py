@@ -38,10 +38,12 @@ class _Opened:
 
     @property
     def name(self) -> str:
+        """The data set's name on the Hub."""
         return self.wanted.name
 
     @property
     def config_name(self) -> str:
+        """The name of the configuration, 'default' where the data set names none."""
         return str(self.builder.config.name)
 
 
@@ -72,6 +74,21 @@ def find_hub_sources(
     parts = {part: PartSource("dataset_name", _files(opened, splits[part], rows)) for part, rows in used.items()}
     names = _label_names(parts["train"], label)
     return Sources(parts["train"], parts.get("validation"), parts.get("test"), names)
+
+
+def find_hub_files(settings: DataSettings, *, cache_dir: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of the files of each part, none of them downloaded; empty where they have no addresses.
+
+    Raises:
+        ConfigError: If the data set, its configuration or a split is not there.
+    """
+    assert settings.dataset_name is not None, "the caller has seen the name"
+    wanted = Wanted(
+        "dataset", settings.dataset_name, settings.dataset_revision, "dataset_name", "dataset_revision", cache_dir
+    )
+    opened = _open(wanted, settings.dataset_config_name)
+    files = {str(split): tuple(map(str, found)) for split, found in (opened.builder.config.data_files or {}).items()}
+    return {part: files.get(split, ()) for part, split in _choose_splits(opened, settings).items()}
 
 
 def _open(wanted: Wanted, config_name: str | None) -> _Opened:
@@ -151,8 +168,12 @@ def _open_cached(wanted: Wanted, config_name: str | None, reason: Unreachable) -
 
 def _choose_splits(opened: _Opened, settings: DataSettings) -> dict[str, str]:
     """Return the split of each part there is: those named, else those called as such splits are."""
-    names = list(opened.builder.config.data_files or opened.builder.info.splits or ())
-    given = {part: getattr(settings, key) for part, key in _SPLIT_KEYS.items()}
+    names = [str(name) for name in opened.builder.config.data_files or opened.builder.info.splits or ()]
+    given = {
+        "train": settings.train_split_name,
+        "validation": settings.validation_split_name,
+        "test": settings.test_split_name,
+    }
     problems = [
         Problem(_SPLIT_KEYS[part], split, f"{opened.name} has no split of this name", f"there are {_listed(names)}")
         for part, split in given.items()

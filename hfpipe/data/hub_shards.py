@@ -1,70 +1,38 @@
-"""The files of a data set on the Hub, found without fetching them.
+"""The files of a data set on the Hub as shards, found without fetching them.
 
 The revision is settled to a commit at the start and stands in the name of each shard: a run that goes on later reads
 the same commit, or is refused because the branch has moved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hfpipe.config.sections import DataSettings
+from hfpipe.data.hub_datasets import find_hub_files
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.data.records import SUFFIXES
 from hfpipe.data.shards import Shard
-from hfpipe.errors import DataError, Problem
+from hfpipe.errors import ConfigError, DataError, Problem
 
 _PREFIX = "hf://datasets/"
 _COMMIT_CHARACTERS = 12
 
 
 def find_hub_shards(settings: DataSettings, *, cache_dir: str | None = None) -> dict[str, tuple[Shard, ...]]:
-    """Return the shards of the splits in use: 'train' and, where they are set or there, 'validation' and 'test'.
+    """Return the shards of 'train' and, where their splits are set or there, of 'validation' and 'test'.
 
     Raises:
-        DataError: If the data set or a split cannot be found, or has files that cannot be read as they stand.
+        DataError: If the data set or a split cannot be found, or has files that cannot be read where they lie.
     """
     place = f"dataset_name: {settings.dataset_name}"
-    files = _resolve_files(settings, place, cache_dir=cache_dir)
-    wanted = {
-        "train": settings.train_split_name,
-        "validation": settings.validation_split_name or _if_there("validation", files),
-        "test": settings.test_split_name or _if_there("test", files),
-    }
-    missing = [(f"{part}_split_name", name) for part, name in wanted.items() if name is not None and name not in files]
-    if missing:
-        rule = f"no such split; there are {', '.join(files)}"
-        raise DataError([Problem(f"{key}: {name}", rule=rule, remedy="name one of them") for key, name in missing])
-    return {part: _shards_of(files[name], place) for part, name in wanted.items() if name is not None}
-
-
-def _if_there(split: str, files: Mapping[str, Sequence[str]]) -> str | None:
-    return split if split in files else None
-
-
-def _resolve_files(settings: DataSettings, place: str, *, cache_dir: str | None) -> dict[str, list[str]]:
-    """Return the addresses of the files of each split, in the order of the data set."""
-    import datasets
-
-    assert settings.dataset_name is not None
     try:
-        builder = datasets.load_dataset_builder(
-            settings.dataset_name,
-            settings.dataset_config_name,
-            revision=settings.dataset_revision,
-            cache_dir=cache_dir,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(_unfound_problem(place, error)) from error
-    files = {str(split): list(found) for split, found in (builder.config.data_files or {}).items()}
-    if not files or not all(url.startswith(_PREFIX) for found in files.values() for url in found):
-        remedy = "download it and give its files as train_file"
-        raise DataError(Problem(place, "", "is not made of files that can be streamed", remedy))
-    return files
-
-
-def _unfound_problem(place: str, error: Exception) -> Problem:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return Problem(place, "cannot be had from the Hub", reason, "look at its name, dataset_config_name and revision")
+        files = find_hub_files(settings, cache_dir=cache_dir)
+    except ConfigError as error:
+        raise DataError(error.problems) from error
+    if not all(urls and all(url.startswith(_PREFIX) for url in urls) for urls in files.values()):
+        rule, remedy = "cannot be streamed: it is not made of files on the Hub", "remove streaming"
+        raise DataError(Problem(place, "", rule, remedy))
+    return {part: _shards_of(urls, place) for part, urls in files.items()}
 
 
 def _shards_of(urls: Sequence[str], place: str) -> tuple[Shard, ...]:
@@ -74,8 +42,8 @@ def _shards_of(urls: Sequence[str], place: str) -> tuple[Shard, ...]:
     files = [SourceFile(Path(url), _name_of(url)) for url in urls]
     strange = [file.name for file in files if file.suffix not in SUFFIXES]
     if strange:
-        remedy = "download it and convert its files"
-        raise DataError(Problem(place, strange[0], f"read are {' '.join(SUFFIXES)}", remedy))
+        rule = f"cannot be streamed: what is read is {' '.join(SUFFIXES)}"
+        raise DataError(Problem(place, strange[0], rule, "remove streaming"))
     sizes = [int(system.info(url)["size"]) for url in urls]
     return tuple(Shard(file, size, url) for file, size, url in zip(files, sizes, urls, strict=True))
 

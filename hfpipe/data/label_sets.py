@@ -94,10 +94,11 @@ def cover_labels(targets: np.ndarray, *, seed: int) -> np.ndarray:
     """
     chosen = np.zeros(len(targets), dtype=bool)
     covered = np.zeros(targets.shape[1], dtype=bool)
-    order = seeded_order(len(targets), seed=seed, stage=Stage.LABEL_COVER)
+    ranks = np.argsort(seeded_order(len(targets), seed=seed, stage=Stage.LABEL_COVER))
     for label in np.argsort(targets.sum(axis=0, dtype=np.int64), kind="stable"):
-        having = order[targets[order, label] > 0]
-        if not covered[label] and len(having):
-            chosen[having[0]] = True
-            covered |= targets[having[0]] > 0
+        having = np.flatnonzero(targets[:, label]) if not covered[label] else ()
+        if len(having):
+            row = having[ranks[having].argmin()]
+            chosen[row] = True
+            covered |= targets[row] > 0
     return chosen

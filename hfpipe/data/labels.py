@@ -42,8 +42,8 @@ class Labels:
         """Return float32 (rows, labels): 1.0 where a row has a label; all must be known."""
         ids = {label: index for index, label in enumerate(self.values)}
         encoded = np.zeros((len(label_sets), len(self.values)), dtype=np.float32)
-        for row, labels in enumerate(label_sets):
-            encoded[row, [ids[label] for label in labels]] = 1.0
+        rows = np.repeat(np.arange(len(label_sets)), [len(labels) for labels in label_sets])
+        encoded[rows, [ids[label] for labels in label_sets for label in labels]] = 1.0
         return encoded
 
 

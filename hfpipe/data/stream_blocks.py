@@ -82,6 +82,10 @@ class BlockStream:
         starts, places = tuple(start for start, _ in self._marks), tuple(place for _, place in self._marks)
         return StreamState(self._position, self._ids, starts, places, dict(self._counts), self._tokens)
 
+    def close(self) -> None:
+        """Let go of the shard that is open; nothing can be taken after that."""
+        self._documents.close()
+
     def _read_more(self) -> None:
         """Read some documents to the end of what is there; more than one at a time, for tokenizers are faster so."""
         documents = self._next_documents()

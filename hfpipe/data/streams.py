@@ -7,7 +7,7 @@ one side, in every process and epoch; the first ones of the stream validate, and
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Generator, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,7 +91,7 @@ class Document(NamedTuple):
         return place_of_row(self.shard, self.line)
 
 
-def read_stream(corpus: Corpus, share: Share, position: Position) -> Iterator[Document]:
+def read_stream(corpus: Corpus, share: Share, position: Position) -> Generator[Document, None, None]:
     """Yield the documents of a process from `position` on, epoch after epoch, without end.
 
     Raises:

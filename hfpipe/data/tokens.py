@@ -104,7 +104,7 @@ def tokenize_texts(
     """Return `texts`, or pairs of them with `text_pairs`, as token ids cut by `rule`.
 
     Raises:
-        ConfigError: If the tokenizer's special tokens do not stand around a text.
+        ConfigError: If the tokenizer's special tokens cannot be told from a text.
     """
     assert text_pairs is None or rule.long_texts == HEAD, "the configuration refuses other cuts of pairs"
     assert add_special_tokens or (rule.max_length is None and text_pairs is None), "only whole texts go without"

@@ -12,7 +12,7 @@ from hfpipe.hub.card_facts import CardFacts
 from hfpipe.hub.card_limits import limit_lines, source_lines
 from hfpipe.hub.card_metadata import build_metadata
 from hfpipe.hub.card_results import data_lines, environment_lines, label_lines, result_lines, training_lines
-from hfpipe.hub.card_text import plain
+from hfpipe.hub.card_text import code, plain
 
 
 def render_card(facts: CardFacts) -> str:
@@ -45,7 +45,7 @@ def _summary(facts: CardFacts) -> str:
     data = " and ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets)
     rows = facts.part("train").get("used")
     unit = "documents" if facts.is_language_model else "rows"
-    trained = f"{data or plain(facts.data_name)}" + (f" ({rows:,} {unit})" if rows is not None else "")
+    trained = f"{data or code(facts.data_name)}" + (f" ({rows:,} {unit})" if rows is not None else "")
     return f"{_what(facts)}: {_origin(facts)} on {trained}."
 
 
@@ -66,5 +66,5 @@ def _origin(facts: CardFacts) -> str:
     if facts.base_model is not None:
         return f"[{facts.base_model}](https://huggingface.co/{facts.base_model}) trained further{adapter}"
     if facts.settings.get("model_name_or_path"):
-        return f"the checkpoint {plain(str(facts.settings['model_name_or_path']))} trained further{adapter}"
+        return f"the checkpoint {code(str(facts.settings['model_name_or_path']))} trained further{adapter}"
     return "trained from scratch"

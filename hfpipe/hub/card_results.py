@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hfpipe.hub.card_facts import PARTS, CardFacts
-from hfpipe.hub.card_text import number, plain, share, shorten, table
+from hfpipe.hub.card_text import code, number, plain, share, shorten, table
 from hfpipe.hub.files import CURVE
 
 MAX_EVALUATIONS = 10
@@ -68,9 +68,9 @@ def data_lines(facts: CardFacts) -> Iterator[str]:
     lines[1] = f"{lines[1].removesuffix('---: |')}--- |"
     yield from (*lines, "")
     files = facts.run["data"].get("files", ())
-    if files and len(files) <= MAX_EVALUATIONS:
+    if files and len(files) <= MAX_EVALUATIONS and all(file["sha256"] for file in files):  # a stream has no hashes
         names = facts.settings.get("dataset_name") is None
-        shown = [f"{plain(file['name'].split('/')[-1])} " if names else "" for file in files]
+        shown = [f"{code(file['name'].split('/')[-1])} " if names else "" for file in files]
         listed = [f"{name}`sha256 {file['sha256'][:16]}`" for name, file in zip(shown, files, strict=True)]
         yield from (f"Files as read: {', '.join(listed)}.", "")
 
@@ -101,7 +101,7 @@ def environment_lines(facts: CardFacts) -> Iterator[str]:
     count = facts.run.get("parameters", {}).get("count")
     size = [f"- Model: {count:,} parameters ({facts.run['parameters'].get('class')})"] if count else []
     yield from ("## Environment", "", *size, f"- Versions: {plain(versions)}")
-    yield from (f"- Hardware: {plain(processors)}, {facts.run['world_size']:,} process(es)", "")
+    yield from (f"- Hardware: {plain(processors)}, {facts.run['world_size']:,} processes", "")
 
 
 def _part_heading(facts: CardFacts, part: str) -> str:
@@ -127,7 +127,7 @@ def _how_chosen(facts: CardFacts) -> str:
 def _linked(facts: CardFacts) -> str:
     if facts.data_sets:
         return " and ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets)
-    return f"files of the author ({plain(facts.data_name)})"
+    return f"files of the author ({code(facts.data_name)})"
 
 
 def _left_out(part: Mapping[str, Any]) -> str:
@@ -150,7 +150,7 @@ def _rows_per_step(facts: CardFacts) -> str:
     windows = facts.settings.get("gradient_accumulation_steps", 1)
     return (
         f"{facts.run['rows_per_step']:,} = {batch} a device x {windows} accumulated x "
-        f"{facts.run['world_size']:,} process(es)"
+        f"{facts.run['world_size']:,} processes"
     )
 
 

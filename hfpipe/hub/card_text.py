@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 MAX_EXAMPLE = 100
-_MARKS = re.compile(r"[\\`*_{}\[\]()#+!|~$:/@]")
+_MARKS = re.compile(r"[\\`*_\[\]|~$@]|:(?=//)")
 _SPACE = re.compile(r"\s+")
 
 
@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     """Return any text as one line that Markdown and HTML show as it is: marks become entities, control signs go."""
     line = "".join(sign for sign in _SPACE.sub(" ", text).strip() if sign.isprintable())
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", html.escape(line, quote=True))
+
+
+def code(text: str) -> str:
+    """Return a name as Markdown shows code."""
+    return f"`{_SPACE.sub(' ', text).replace('`', chr(39)).replace('|', '/').strip()}`"
 
 
 def shorten(text: str, length: int = MAX_EXAMPLE) -> str:

@@ -63,7 +63,7 @@ def is_model_file(name: str) -> bool:
 
 
 def is_managed(path: str, folders: Collection[str]) -> bool:
-    """Tell whether a push that replaces `folders` decides about `path`; of the TOP it does about files of ours alone."""
+    """Tell whether a push that replaces `folders` decides about `path`; at the TOP only about files of ours."""
     head, slash, _ = path.partition("/")
     return head in folders if slash else TOP in folders and _TOP_FILES.fullmatch(path) is not None
 

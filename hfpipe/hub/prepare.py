@@ -51,7 +51,7 @@ _WITH_PATHS = (
     *("trainer_state.json", INFERENCE_FILE),
 )
 _CARD_KEY = "card_sha256"
-_EXAMPLES_KEY = "label_examples"
+LABEL_EXAMPLES = "label_examples"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def prepare_checkpoint(
     _cut_history(run_dir, folder, step)
     facts = _checkpoint_facts(run, folder, step)
     write_json(folder / METRICS_FILE, facts["metrics"])
-    folders = (TOP, ADAPTER)
+    folders: tuple[str, ...] = (TOP, ADAPTER)
     if state_folder is not None:
         folders = (*folders, *_add_states(run_dir, run, folder, step=step, name=state_folder))
     private, public = _render_both(facts, run, naming)
@@ -244,7 +244,7 @@ def _examples(run: Mapping[str, Any], *, is_public: bool = False) -> Sequence[tu
     wanted = run["config"].get("card_examples", {}).get("value")
     is_own = run["config"].get("dataset_name", {}).get("value") is None
     shows = not (is_public and is_own) if wanted is None else bool(wanted)
-    return [(label, text) for label, text in run.get(_EXAMPLES_KEY, ())] if shows else ()
+    return [(label, text) for label, text in run.get(LABEL_EXAMPLES, ())] if shows else ()
 
 
 def _hash(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import hfpipe
 from hfpipe.hub.prepare import Prepared
+from hfpipe.hub.push import Pushed
 from hfpipe.hub.repository import Target
 
 logger = logging.getLogger(__name__)
@@ -41,16 +42,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `commit` where it arrived, else why not."""
+    """What became of a job: the commit where it arrived, else why not."""
 
     step: int
-    commit: str | None
-    repository: str = ""
-    url: str = ""
-    private: bool = True
-    tag: str | None = None
+    is_final: bool
+    pushed: Pushed | None = None
     problems: tuple[str, ...] = ()
-    is_final: bool = False
 
 
 @dataclass
@@ -141,20 +138,12 @@ class Uploads:
         answer: dict[str, Any] = _ENDED
         for attempt in range(1, ATTEMPTS + 1):
             answer = self._ask(job)
-            is_last = attempt == ATTEMPTS or "commit" in answer or not answer["may_work_later"]
+            is_last = attempt == ATTEMPTS or "pushed" in answer or not answer["may_work_later"]
             if is_last or self._rest(SECONDS_BETWEEN_ATTEMPTS):
                 break
-        if "commit" not in answer:
+        if "pushed" not in answer:
             return _failure(job, *answer["problems"])
-        return Outcome(
-            job.prepared.step,
-            answer["commit"],
-            answer["name"],
-            answer["url"],
-            answer["private"],
-            job.prepared.upload.tag,
-            is_final=job.is_final,
-        )
+        return Outcome(job.prepared.step, job.is_final, Pushed(**answer["pushed"]))
 
     def _rest(self, seconds: float) -> bool:
         """Wait before another attempt; return whether there is no use in one, since a newer job waits or all ends."""
@@ -170,6 +159,7 @@ class Uploads:
             "target": asdict(self.target),
             "upload": job.prepared.upload.to_json(),
             "step": job.prepared.step,
+            "is_final": job.is_final,
             "private_card": job.prepared.private_card,
             "public_card": job.prepared.public_card,
         }
@@ -217,7 +207,7 @@ def _close_pipes(process: "subprocess.Popen[str]") -> None:
 
 
 def _failure(job: Job, *problems: str) -> Outcome:
-    return Outcome(job.prepared.step, None, problems=problems, is_final=job.is_final)
+    return Outcome(job.prepared.step, job.is_final, problems=problems)
 
 
 def _discard(job: Job) -> None:

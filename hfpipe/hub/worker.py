@@ -10,14 +10,14 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from hfpipe.errors import HubError
 from hfpipe.hub.answers import HubUnreachable
-from hfpipe.hub.files import CURVE
 from hfpipe.hub.prepare import Prepared
+from hfpipe.hub.push import push_prepared
 from hfpipe.hub.repository import Repository, Target, Upload, limit_waiting, open_repository
-from hfpipe.records.run_directory import HISTORY_FILE, read_history
 
 
 def serve() -> None:
@@ -30,28 +30,13 @@ def serve() -> None:
         asked = json.loads(line)
         try:
             repository = repository or open_repository(Target(**asked["target"]))
-            answer = push_prepared(repository, _read_prepared(asked))
+            pushed = push_prepared(repository, _read_prepared(asked), is_final=asked["is_final"])
+            answer: dict[str, Any] = {"pushed": asdict(pushed)}
         except HubError as error:
             may_work_later = isinstance(error, HubUnreachable)
             answer = {"problems": [str(each) for each in error.problems], "may_work_later": may_work_later}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-
-
-def push_prepared(repository: Repository, prepared: Prepared) -> dict[str, Any]:
-    """Complete the folder of a commit by curve and card, make the commit, and return where it is.
-
-    Raises:
-        HubError: As `Repository.push`.
-    """
-    folder = prepared.upload.folder
-    if (folder / HISTORY_FILE).is_file() and not (folder / CURVE).exists():
-        from hfpipe.evaluation.plots import plot_loss_curve
-
-        plot_loss_curve(read_history(folder / HISTORY_FILE), folder / CURVE)
-    prepared.write_card(repository.name, private=repository.private)
-    commit = repository.push(prepared.upload)
-    return {"commit": commit, "name": repository.name, "url": repository.url, "private": repository.private}
 
 
 def _read_prepared(asked: Mapping[str, Any]) -> Prepared:

@@ -7,6 +7,7 @@ into the weights, so that what lies at the top of its directory is a plain model
 
 import json
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -36,7 +37,8 @@ def add_adapter(
 ) -> PreTrainedModel:
     """Return `model` with the adapter that `settings` ask for, or as it is; seed before, the adapter draws numbers.
 
-    With an adapter it is a `PeftModel`, which answers for the model it holds. Of the weights only the adapter's and `new_parameters`, those no checkpoint brought, are trained.
+    With an adapter it is a `PeftModel`, which answers for the model it holds. Of the weights only the adapter's and
+    `new_parameters`, those no checkpoint brought, are trained.
 
     Raises:
         ConfigError: If a module that is to have an adapter is not there, or can have none.
@@ -49,7 +51,10 @@ def add_adapter(
     _check_targets(settings, model)
     config = _build_config(settings, model, new_parameters)
     try:
-        adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft 0.21 probes a property that transformers 5.23 has renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         reason = str(error).strip().split(". ")[0]
         value = ", ".join(settings.lora_target_modules or ())
@@ -61,6 +66,18 @@ def add_adapter(
     count = len(adapted.targeted_module_names)
     logger.info("LoRA of rank %d on %s modules: %s", settings.lora_r, f"{count:,}", ", ".join(found))
     return cast("PreTrainedModel", adapted)
+
+
+def outline_adapter(settings: ModelSettings, model: PreTrainedModel) -> PreTrainedModel:
+    """Return what `add_adapter` gives, for a model without weights: all outside its body counts as new.
+
+    Raises:
+        ConfigError: As `add_adapter`.
+    """
+    body = f"{model.base_model_prefix}."
+    head = [name for name, _ in model.named_parameters() if not name.startswith(body)]
+    is_classifier = "ForSequenceClassification" in type(model).__name__
+    return add_adapter(settings, model, new_parameters=head if is_classifier else ())
 
 
 def is_adapted(model: torch.nn.Module) -> bool:

@@ -131,7 +131,8 @@ def _check_steps(draft: Draft, survey: Survey, precision: Precision | None) -> N
 def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
     config = draft.config
     need = DiskNeed(
-        weights=outlined.weight_bytes,
+        model=outlined.weight_bytes,
+        weights=outlined.gradient_bytes if config.model.use_peft else outlined.weight_bytes,
         optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
         checkpoints=count_checkpoints(config, schedule),
         kept_at_most=config.training.save_total_limit,

@@ -9,11 +9,12 @@ from hfpipe.config import RunConfig
 from hfpipe.config.sections import MULTI_LABEL, SINGLE_LABEL
 from hfpipe.data.parts import LabelledParts, load_labelled_parts
 from hfpipe.data.tokens import find_length_rule
+from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.classifiers import outline_classifier
 from hfpipe.models.limits import UNLIMITED, find_length_limit
 from hfpipe.models.tokenizers import load_tokenizer
 from hfpipe.training.datasets import Batch
-from hfpipe.training.estimate import outline
+from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_cuts, describe_kept, describe_lengths
 from hfpipe.training.objectives import (
     ClassificationObjective,
@@ -90,9 +91,10 @@ def _survey_model(
     problem_type = parts.problem_type if parts else config.data.problem_type
 
     def build() -> PreTrainedModel:
-        return outline_classifier(config.model, label_names, tokenizer, problem_type=problem_type)
+        whole = outline_classifier(config.model, label_names, tokenizer, problem_type=problem_type)
+        return outline_adapter(config.model, whole)
 
-    outlined = draft.attempt(lambda: outline(build, device))
+    outlined = draft.attempt(lambda: (outline_adapted if config.model.use_peft else outline)(build, device))
     if outlined is None:
         return survey, UNLIMITED
     model_config = outlined.model.config

@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
 from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import DataError, Problem
+from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.training.datasets import Batch
-from hfpipe.training.estimate import outline
+from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_lengths
 from hfpipe.training.objectives import build_causal_lm_objective
 from hfpipe.training.preparation import count_bytes, describe_blocks, pack_document_parts
@@ -113,7 +114,11 @@ def survey_model(
         return survey
     known = model_config
     fits = draft.holds(lambda: check_fit(known, tokenizer, block_size=config.data.block_size))
-    outlined = draft.attempt(lambda: outline(lambda: outline_causal_lm(config.model, known), device))
+
+    def build() -> PreTrainedModel:
+        return outline_adapter(config.model, outline_causal_lm(config.model, known))
+
+    outlined = draft.attempt(lambda: (outline_adapted if config.model.use_peft else outline)(build, device))
     if outlined is not None and fits:
         fits = _survey_causality(draft, known, parameters=outlined.parameters)
     return replace(survey, outlined=outlined, fits=fits)

@@ -91,6 +91,29 @@ def outline(build: Callable[[], PreTrainedModel], device: torch.device) -> Outli
     return Outline(model, mode, device)
 
 
+def outline_adapted(build: Callable[[], PreTrainedModel], device: torch.device) -> Outline:
+    """Return what `outline` does, for a model with an adapter: peft moves modules, which fake tensors do not allow."""
+    mode = FakeTensorMode()
+    with torch.device("meta"):
+        model = build()
+    # tied parameters are one before and after
+    made: dict[int, torch.Tensor] = {}
+    with mode:
+        for module in model.modules():
+            for held in (module._parameters, module._buffers):
+                for name, tensor in held.items():
+                    if tensor is not None:
+                        held[name] = made.setdefault(id(tensor), _on_device(tensor, device))
+    model.config.use_cache = False
+    return Outline(model, mode, device)
+
+
+def _on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+    is_parameter = isinstance(tensor, torch.nn.Parameter)
+    return torch.nn.Parameter(empty, requires_grad=tensor.requires_grad) if is_parameter else empty
+
+
 def trace_training(outlined: Outline, shape: StepShape, *, make_batch: MakeBatch, objective: Objective) -> int:
     """Return the peak bytes of forward and backward passes, weights included, optimizer state not.
 

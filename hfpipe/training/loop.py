@@ -18,6 +18,7 @@ from hfpipe.training.checkpoints import (
 )
 from hfpipe.training.datasets import Rows
 from hfpipe.training.progress import ProgressBars
+from hfpipe.training.pushing import PushSaves
 from hfpipe.training.recording import end
 from hfpipe.training.session import Session
 from hfpipe.training.stream_log import StreamCounts
@@ -91,6 +92,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCal
         callbacks.append(StreamCounts(trainer, session))
     if session.is_main:
         callbacks += [ProgressBars(), History(session.directory / HISTORY_FILE)]
+    if session.pusher is not None:
+        callbacks.append(PushSaves(trainer, session.pusher))
     if session.checkpoint:
         callbacks.append(RestoreLosses(trainer, session.checkpoint))
     if training.early_stopping_patience is not None:

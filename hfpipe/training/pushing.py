@@ -1,7 +1,7 @@
 """Pushing while a run trains and when it ends: the callback at each save, and the finished model last.
 
-Decided before the first step: that there is a token, and that it may write. Everything later - a Hub that is away, hangs
-or refuses - is told and never stops the run, whose record says which commit holds which step.
+Decided before the first step: that there is a token, and that it may write. Everything later - a Hub that is away,
+hangs or refuses - is told and never stops the run, whose record says which commit holds which step.
 """
 
 import logging
@@ -18,11 +18,10 @@ from hfpipe.errors import ConfigError, HubError, Problem
 from hfpipe.hub.answers import LOG_IN, HubUnreachable
 from hfpipe.hub.files import LAST_CHECKPOINT
 from hfpipe.hub.prepare import Naming, find_final_step, prepare_checkpoint, prepare_final
-from hfpipe.hub.push import find_default_name
-from hfpipe.hub.repository import MAIN, Target, find_account, find_visibility
+from hfpipe.hub.push import find_default_name, list_pushes, record_push
+from hfpipe.hub.repository import Target, find_account, find_visibility
 from hfpipe.hub.uploads import Job, Outcome, Uploads
-from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, checkpoint_folder, read_json
-from hfpipe.records.sessions import add_facts
+from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -34,7 +33,6 @@ SECONDS_AT_END = 60.0
 SECONDS_AFTER_SIGNAL = 10.0  # launchers kill 30 seconds after the signal
 SLOWEST_BYTES_PER_SECOND = 2_000_000
 WAITING_FOLDER = ".hub"
-PUSHES = "pushes"
 
 
 class RunPusher:
@@ -64,7 +62,7 @@ class RunPusher:
                 tag=self._tag(step),
             )
         except HubError as error:
-            self._note(Outcome(step, None, problems=tuple(map(str, error.problems))))
+            self._note(Outcome(step, False, problems=tuple(map(str, error.problems))))
             return
         gives_way = strategy != "all_checkpoints" and not self.settings.hub_tag_steps
         self.uploads.put(Job(prepared, gives_way))
@@ -77,7 +75,7 @@ class RunPusher:
             folder = self._folder("final")
             prepared = prepare_final(self.directory, folder, naming=self._naming(), tag=self._tag(step))
         except HubError as error:
-            self._note(Outcome(step, None, problems=tuple(map(str, error.problems)), is_final=True))
+            self._note(Outcome(step, True, problems=tuple(map(str, error.problems))))
         else:
             self.uploads.put(Job(prepared, is_final=True))
         waiting = self.uploads.count_bytes()
@@ -106,25 +104,24 @@ class RunPusher:
 
     def _note(self, outcome: Outcome) -> None:
         """Log and record what became of a push; what a save failed for is logged once."""
-        step = outcome.step
-        if outcome.commit is None:
+        step, pushed = outcome.step, outcome.pushed
+        if pushed is None:
             reason = "; ".join(outcome.problems)
             if reason not in self.failed.values():
                 logger.warning("step %s was not pushed, the run goes on: %s", f"{step:,}", reason)
             self.failed[step] = reason
             return
-        logger.info("pushed step %s: %s (commit %s)", f"{step:,}", outcome.url, outcome.commit[:8])
-        if not outcome.private and self.settings.hub_private_repo and not self.is_public_told:
-            tell_public(outcome.repository)
+        logger.info("pushed step %s: %s (commit %s)", f"{step:,}", pushed.url, pushed.commit[:8])
+        if not pushed.private and self.settings.hub_private_repo and not self.is_public_told:
+            tell_public(pushed.repository)
             self.is_public_told = True
         self.failed.pop(step, None)
-        record_push(self.directory, outcome, revision=self.target.revision)
+        record_push(self.directory, pushed)
 
     def _describe_missing(self, final_step: int) -> Iterator[str]:
         """Yield a line for what has not arrived and should have, with the command that pushes it."""
-        pushed = read_json(self.directory / RUN_FILE).get(PUSHES, [])
         command = f"hfpipe push {self.directory}"
-        if not any(each["is_final"] for each in pushed):
+        if not any(each["is_final"] for each in list_pushes(self.directory)):
             reason = self.failed.get(final_step, "there was no answer in time")
             yield f"the finished model is not on the Hub ({reason}); push it by: {command}"
         if self.settings.hub_strategy == "all_checkpoints":
@@ -182,19 +179,6 @@ def open_pusher(config: RunConfig) -> RunPusher | None:
     except HubError as error:
         raise ConfigError(error.problems) from error
     return RunPusher(config, Target(name, config.hub.hub_private_repo, config.hub.hub_revision))
-
-
-def record_push(run_dir: Path, outcome: Outcome, *, revision: str | None) -> None:
-    """Write into the record which commit holds which step."""
-    pushed = {
-        "step": outcome.step,
-        "is_final": outcome.is_final,
-        "repository": outcome.repository,
-        "revision": revision or MAIN,
-        "commit": outcome.commit,
-        "tag": outcome.tag,
-    }
-    add_facts(run_dir, {PUSHES: [*read_json(run_dir / RUN_FILE).get(PUSHES, []), pushed]})
 
 
 def tell_public(name: str) -> None:

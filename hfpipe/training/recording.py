@@ -10,10 +10,14 @@ import torch
 from hfpipe.config import RunConfig
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.data.accounting import DataSummary
+from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.evaluation.plots import plot_loss_curve
+from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
+from hfpipe.hub.scrubbing import shorten_names
 from hfpipe.records.environment import describe_environment
 from hfpipe.records.identity import check_same_files
+from hfpipe.records.inference_settings import InferenceSettings, write_inference_settings
 from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
@@ -26,6 +30,7 @@ from hfpipe.records.run_directory import (
 )
 from hfpipe.records.sessions import Status, add_facts, begin_session, describe_settings, end_session
 from hfpipe.training.checkpoints import set_later_aside
+from hfpipe.training.quotes import quote_labels
 from hfpipe.training.session import Session
 from hfpipe.training.streaming import check_processes
 from hfpipe.training.trainer import PlannedTrainer
@@ -69,8 +74,30 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
     truncate_history(session.directory / HISTORY_FILE, session.from_step)
 
 
+def record_treatment(session: Session, parts: LabelledParts) -> None:
+    """Write what prediction needs beside the checkpoint: columns, names of labels, how long texts are treated."""
+    if not session.is_main:
+        return
+    data, columns = session.config.data, parts.columns
+    settings = InferenceSettings(
+        text_column_names=columns.texts,
+        text_column_delimiter=columns.text_delimiter,
+        text_pair_column_name=columns.text_pair,
+        label_column_name=columns.label,
+        label_delimiter=data.label_delimiter,
+        label_names=data.label_names or {},
+        max_seq_length=data.max_seq_length,
+        long_texts=data.long_texts,
+        doc_stride=data.doc_stride,
+        max_windows=data.max_windows,
+        window_pooling=data.window_pooling,
+    )
+    write_inference_settings(session.directory, settings)
+    add_facts(session.directory, {LABEL_EXAMPLES: quote_labels(parts)})
+
+
 def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, float]) -> None:
-    """Write metrics, curve and the end of the record, `done` last."""
+    """Write metrics, curve, card and the end of the record, `done` last; then push what is to be pushed."""
     if not session.is_main:
         return
     write_json(session.directory / METRICS_FILE, dict(metrics))
@@ -83,7 +110,10 @@ def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, floa
             "timings": {"session_seconds": round(time.monotonic() - session.started, 1)},
         },
     )
+    write_card(session.directory)
     end(session, "done", trainer.state.global_step)
+    if session.pusher is not None:
+        session.pusher.push_final()
     for line in describe_result(session.config, metrics):
         logger.info(line)
 
@@ -108,6 +138,7 @@ def describe_result(config: RunConfig, metrics: Mapping[str, float]) -> list[str
         *score_table(metrics),
         f"model and tokenizer: {folder} (from_pretrained and pipeline load it as it is)",
         f"record, scores, history, curve: {folder}/run.json, metrics.json, history.jsonl, {LOSS_CURVE_FILE}",
+        f"model card: {folder}/README.md",
         f"try next: {examples[config.recipe]}",
     ]
 
@@ -150,8 +181,13 @@ def _check_same_work(session: Session, run: Mapping[str, Any], data: Mapping[str
 
 
 def find_fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
-    """Return what tells a file from another of its name: its hash, or its size where it was not read whole."""
-    return {file["name"]: file["sha256"] or f"{file['size_bytes']} bytes" for file in data["files"]}
+    """Return what tells a file from another of its name: its hash, or its size where it was not read whole.
+
+    Names are as short as tells them apart: the folder they lie in is another one on another machine.
+    """
+    names = shorten_names([file["name"] for file in data["files"]])
+    found = [file["sha256"] or f"{file['size_bytes']} bytes" for file in data["files"]]
+    return dict(zip(names, found, strict=True))
 
 
 def _four_digits(value: float | None) -> str:

@@ -25,8 +25,9 @@ CUDA_CONTEXT_BYTES = 600_000_000
 
 @dataclass(frozen=True)
 class DiskNeed:
-    """Bytes a run writes: a checkpoint is weights and optimizer states, the finished model weights alone."""
+    """Bytes a run writes: a checkpoint is weights that are trained and optimizer states, the `model` all weights."""
 
+    model: int
     weights: int
     optimizer: int
     checkpoints: int
@@ -45,12 +46,12 @@ class DiskNeed:
     @property
     def least(self) -> int:
         """Bytes without which the run cannot end: two checkpoints, where it writes as many, and the model."""
-        return min(self.checkpoints, 2) * self.checkpoint + self.weights
+        return min(self.checkpoints, 2) * self.checkpoint + self.model
 
     @property
     def most(self) -> int:
         """Bytes at the fullest moment."""
-        return self.at_once * self.checkpoint + self.weights
+        return self.at_once * self.checkpoint + self.model
 
     def line(self, free: int) -> str:
         """Return need and supply in a line."""

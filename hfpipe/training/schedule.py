@@ -75,7 +75,6 @@ class Schedule:
         yield f"tokens: {counts}{note}"
         yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
 
-
     def stream_lines(self) -> Iterator[str]:
         """Yield what is known of the schedule of a stream, of which one step is planned, one fact a line."""
         yield self._rows_line("block")

@@ -17,6 +17,7 @@ from transformers import TrainingArguments, set_seed
 
 from hfpipe.config import RunConfig, change_of
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
+from hfpipe.hub.download import fetch_checkpoint
 from hfpipe.models.bars import hide_weight_bars
 from hfpipe.records.opening import open_run
 from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder, step_of
@@ -26,6 +27,7 @@ from hfpipe.training.checkpoints import find_checkpoint_to_resume
 from hfpipe.training.downloads import download_first
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
+from hfpipe.training.pushing import RunPusher, open_pusher
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ _REFUSED = -1
 class Session:
     """What this launch knows before data and model.
 
-    `checkpoint` is where it goes on from; a run that is resumed may have none yet.
+    `checkpoint` is where it goes on from; a run that is resumed may have none yet. `pusher` is the main process's
+    alone.
     """
 
     config: RunConfig
@@ -47,6 +50,7 @@ class Session:
     is_resumed: bool
     checkpoint: Path | None
     started: float
+    pusher: RunPusher | None = None
 
     @property
     def directory(self) -> Path:
@@ -90,11 +94,11 @@ def open_session(config: RunConfig) -> Session:
     transformers.logging.set_verbosity_error()
     hide_weight_bars()
     set_seed(config.training.seed)
-    kind, step = _agree(args, config)
+    kind, step, pusher = _agree(args, config)
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
     # The evaluation at the start was made when the run began.
     args.eval_on_start = args.eval_on_start and checkpoint is None
-    session = Session(config, args, precision, kind == "done", kind == "resume", checkpoint, started)
+    session = Session(config, args, precision, kind == "done", kind == "resume", checkpoint, started, pusher)
     if session.is_main and not session.is_done:
         _announce(session, kind)
     if not session.is_done:
@@ -102,30 +106,33 @@ def open_session(config: RunConfig) -> Session:
     return session
 
 
-def _agree(args: TrainingArguments, config: RunConfig) -> tuple[str, int]:
-    """Return kind and step of the run as the main process found them.
+def _agree(args: TrainingArguments, config: RunConfig) -> tuple[str, int, RunPusher | None]:
+    """Return kind and step of the run as the main process found them, and in that one what pushes it.
 
     Where it refuses, the others open the run too, and meet the same error: nothing was changed yet.
     """
-    found: tuple[int, int] = (_REFUSED, 0)
+    found = [_REFUSED, 0]
+    pusher: RunPusher | None = None
     refusal: HfpipeError | None = None
     if args.process_index == 0:
         try:
-            found = _open(config)
+            *found, pusher = _open(config)
         except HfpipeError as error:
             refusal = error
     if args.world_size > 1:
-        kind, step = broadcast(torch.tensor(found, device=args.device)).tolist()
-        found = (kind, step)
+        found = broadcast(torch.tensor(found, device=args.device)).tolist()
     if refusal is not None:
         raise refusal
     if found[0] == _REFUSED:
-        found = _open(config)
-    return _KINDS[found[0]], found[1]
+        *found, _ = _open(config)
+    return _KINDS[found[0]], found[1], pusher
 
 
-def _open(config: RunConfig) -> tuple[int, int]:
-    """Return the number of the kind and the step to go on from."""
+def _open(config: RunConfig) -> tuple[int, int, RunPusher | None]:
+    """Return the number of the kind, the step to go on from, and what pushes the run."""
+    # before an earlier run is moved aside for nothing
+    pusher = open_pusher(config) if config.training.fresh_start else None
+    wanted = fetch_checkpoint(config)
     opening = open_run(
         config.output_dir,
         config.flat(),
@@ -135,14 +142,15 @@ def _open(config: RunConfig) -> tuple[int, int]:
     )
     if opening.moved_to:
         logger.info("the earlier run in %s now lies in %s", config.output_dir, opening.moved_to)
-    wanted = config.training.resume_from_checkpoint
     if wanted is not None and opening.kind == "new":
         rule = f"there is no run in {config.output_dir} to go on with"
         remedy = "name the run's output_dir, or start from weights by model_name_or_path"
         raise CheckpointError(Problem(config.place("resume_from_checkpoint"), wanted, rule, remedy))
     resumes = opening.kind == "resume"
     checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted) if resumes else None
-    return _KINDS.index(opening.kind), step_of(checkpoint) if checkpoint else 0
+    if pusher is None and opening.kind != "done":
+        pusher = open_pusher(config)
+    return _KINDS.index(opening.kind), step_of(checkpoint) if checkpoint else 0, pusher
 
 
 def _announce(session: Session, kind: str) -> None:

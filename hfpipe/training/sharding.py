@@ -5,23 +5,53 @@ in silence or with a word that helps nobody, and are put right here: parameters 
 accelerate would shard twice.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 from transformers import PreTrainedModel
 
 from hfpipe.errors import Problem, TrainingError
+from hfpipe.training.zero_state import refuse_stage_3
+
+if TYPE_CHECKING:
+    from hfpipe.training.trainer import PlannedTrainer
 
 _PLACE = "the accelerate file"
 
 
-def prepare_sharding(plugin: FullyShardedDataParallelPlugin | None, model: PreTrainedModel) -> None:
-    """Make `model` ready to be sharded by `plugin`; nothing where there is none.
+def prepare_sharding(trainer: "PlannedTrainer", model: PreTrainedModel) -> None:
+    """Make `model` ready for what the launcher asks for; nothing where it shards nothing.
 
     Raises:
         TrainingError: If the launcher asks for what is not supported.
     """
-    if plugin is None:
-        return
+    if trainer.is_deepspeed_enabled:
+        refuse_stage_3(trainer.accelerator.state.deepspeed_plugin.zero_stage)
+    if trainer.is_fsdp_enabled:
+        prepare_fsdp(trainer.accelerator.state.fsdp_plugin, model)
+
+
+def finish_preparation(trainer: "PlannedTrainer", checkpoint: str | None) -> None:
+    """Check what was sharded, and under DeepSpeed, where Trainer leaves it to us, load the checkpoint.
+
+    Raises:
+        TrainingError: If the optimizer trains other parameters than the model has.
+        CheckpointError: If the checkpoint cannot be loaded.
+    """
+    if trainer.is_fsdp_enabled:
+        check_trained(trainer.network, trainer.optimizer)
+    if trainer.is_deepspeed_enabled and checkpoint is not None:
+        trainer._load_from_checkpoint(checkpoint)
+        trainer._load_optimizer_and_scheduler(checkpoint)
+
+
+def prepare_fsdp(plugin: FullyShardedDataParallelPlugin, model: PreTrainedModel) -> None:
+    """Make `model` ready to be sharded by `plugin`.
+
+    Raises:
+        TrainingError: If it is of the first version, or some parameters of `model` are frozen.
+    """
     if plugin.fsdp_version != 2:
         rule = "its flat parameters have no names to be saved by"
         value = f"fsdp_version {plugin.fsdp_version}"

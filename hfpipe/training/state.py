@@ -17,6 +17,7 @@ from hfpipe.errors import CheckpointError, Problem
 from hfpipe.training.gathering import is_sharded
 from hfpipe.training.optimizer_state import collect_optimizer_state, name_optimizer, restore_optimizer_state
 from hfpipe.training.state_files import REMEDY, damaged, read_state, write_state
+from hfpipe.training.zero_state import collect_zero_state, restore_zero_state
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -35,7 +36,9 @@ def save_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> Non
         CheckpointError: If the optimizer or the schedule keeps something that cannot be stored.
     """
     writes = trainer.args.should_save
-    if writes or is_sharded(trainer.network):
+    if trainer.is_deepspeed_enabled:
+        state = collect_zero_state(trainer.network, trainer.optimizer.optimizer, keep=writes)
+    elif writes or is_sharded(trainer.network):
         state = collect_optimizer_state(trainer.network, trainer.optimizer, keep=writes)
     if writes:
         write_state(folder, OPTIMIZER, state, owner=f"optimizer {name_optimizer(trainer.optimizer)}")
@@ -50,8 +53,11 @@ def load_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> Non
         CheckpointError: If one is missing, damaged, of an earlier version or of another run.
     """
     refuse_pickled(folder)
-    saved = read_state(folder, OPTIMIZER)
-    restore_optimizer_state(trainer.network, trainer.optimizer, saved, place=folder / f"{OPTIMIZER}.json")
+    saved, place = read_state(folder, OPTIMIZER), folder / f"{OPTIMIZER}.json"
+    if trainer.is_deepspeed_enabled:
+        restore_zero_state(trainer.network, trainer.optimizer.optimizer, saved, place=place)
+    else:
+        restore_optimizer_state(trainer.network, trainer.optimizer, saved, place=place)
     restore_fields(trainer.lr_scheduler, read_state(folder, SCHEDULER), place=folder / f"{SCHEDULER}.json")
 
 

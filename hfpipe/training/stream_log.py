@@ -8,7 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hfpipe.data.streams import FATES
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.session import Session
-from hfpipe.training.streaming import count_documents
+from hfpipe.training.streaming import StreamedBlocks, count_documents
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -49,12 +49,15 @@ class StreamCounts(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Enter the counts in the record, process by process and together."""
+        """Enter the counts in the record, process by process and together, and close the stream."""
         processes = count_documents(self.trainer)
         if self.session.is_main:
             total = add_up(processes)
             add_facts(self.session.directory, {"stream": {**total, "processes": processes}})
             logger.info(describe(total))
+        rows = self.trainer.train_rows
+        assert isinstance(rows, StreamedBlocks)
+        rows.close()
 
 
 def add_up(processes: list[dict[str, int]]) -> dict[str, float]:

@@ -62,6 +62,10 @@ class StreamedBlocks:
         """The state behind the last block taken."""
         return self._stream.state()
 
+    def close(self) -> None:
+        """Let go of the shard that is open."""
+        self._stream.close()
+
     def state_at(self, blocks: int) -> StreamState:
         """Return the state behind the first `blocks` of this process, which are one of its last micro-batches' end."""
         return self._states[blocks * self.shape.block_size]
@@ -124,6 +128,7 @@ def raise_together(trainer: "PlannedTrainer") -> None:
         return
     failed = torch.tensor([rows.failure is not None], dtype=torch.int64, device=trainer.args.device)
     if int(trainer.accelerator.gather(failed).max()):
+        rows.close()
         own = list(rows.failure.problems) if rows.failure is not None else []
         raise DataError([Problem(*parts) for parts in gather_object([_parts(problem) for problem in own])])
 

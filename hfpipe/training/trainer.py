@@ -30,7 +30,7 @@ from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
 from hfpipe.training.objectives import Objective
-from hfpipe.training.sharding import check_trained, prepare_sharding
+from hfpipe.training.sharding import finish_preparation, prepare_sharding
 from hfpipe.training.state import (
     load_optimizer_and_scheduler,
     load_random_state,
@@ -92,7 +92,7 @@ class PlannedTrainer(Trainer):
             self.remove_callback(callback)
         # The objective has the count; passed on to the model it would reach attention functions as an unknown argument.
         self.model_accepts_loss_kwargs = False
-        prepare_sharding(self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None, model)
+        prepare_sharding(self, model)
 
     @property
     def network(self) -> PreTrainedModel:
@@ -167,9 +167,10 @@ class PlannedTrainer(Trainer):
         save_weights(self, Path(output_dir) if output_dir else self.run_directory, state_dict)
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
-        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
-        if self.is_fsdp_enabled:
-            check_trained(self.network, self.optimizer)
+        # Trainer would ask DeepSpeed for a checkpoint of its own, with pickles.
+        usual = None if self.is_deepspeed_enabled else resume_from_checkpoint
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, usual)
+        finish_preparation(self, resume_from_checkpoint)
         return prepared
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

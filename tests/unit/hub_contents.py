@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
-from huggingface_hub import HfApi
 from hub_server import WRITE_TOKEN
+from huggingface_hub import HfApi
 
 REVIEWS = "acme/reviews"
 CLASSES = ("neg", "pos")

@@ -12,10 +12,11 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from hfpipe.data.batches import BatchPlan
+from hfpipe.data.tokens import LengthRule
 from hfpipe.training.classifier_survey import make_text_batch
 from hfpipe.training.corpus_survey import draw_sample
 from hfpipe.training.estimate import StepShape, outline, trace_evaluation, trace_training
-from hfpipe.training.lengths import cut_shares, describe_cuts, describe_lengths
+from hfpipe.training.lengths import cut_shares, describe_cuts, describe_lengths, find_largest_batch
 from hfpipe.training.objectives import ClassificationObjective
 from hfpipe.training.resources import DiskNeed, MemoryNeed, check_disk, check_memory, show_bytes
 from hfpipe.training.schedule import Schedule
@@ -85,19 +86,41 @@ def test_schedule_by_hand() -> None:
     assert schedule.padding_share() == 0  # single rows are never padded
     pairs = Schedule(BatchPlan(2, 2, 1, 1, 0), total_steps=1, lengths=np.array([1, 4]))
     assert pairs.padding_share() == 3 / 8
+    # windows of 4: a text of 9 tokens is three of them, and with one of 2 tokens four, 16 positions
+    windowed = Schedule(BatchPlan(2, 2, 1, 1, 0), total_steps=1, lengths=np.array([9, 2]), window_length=4)
+    assert windowed.padding_share() == 5 / 16
 
 
 def test_lengths_by_hand() -> None:
     lengths = np.array([2, 4, 10])
     assert cut_shares(lengths, 4) == (1 / 3, 6 / 16)
     assert describe_lengths(lengths, unit="text") == "tokens of a text: min 2, median 4, p90 9, p99 10, max 10"
-    assert list(describe_cuts(lengths, 4, limit=8)) == [
+    assert list(describe_cuts(lengths, LengthRule(4), limit=8, special_tokens=0)) == [
         "  max_seq_length  texts cut  tokens cut",
         "               1    100.0 %      81.2 %",
         "               2     66.7 %      62.5 %",
         "               4     33.3 %      37.5 %  <- this run",
         "               8     33.3 %      12.5 %",
     ]
+
+
+def test_lengths_in_windows_by_hand() -> None:
+    # windows of 4 with 2 special tokens and 1 shared: 2 tokens of the text, then 1 each; two windows keep 4 + 1
+    rule = LengthRule(4, "windows", doc_stride=1, max_windows=2)
+    assert list(describe_cuts(np.array([2, 5, 8]), rule, limit=8, special_tokens=2)) == [
+        "  max_seq_length  texts cut  tokens cut  (at most 2 windows sharing 1 tokens)",
+        "               4     33.3 %      20.0 %  <- this run",
+        "               8      0.0 %       0.0 %",
+    ]
+
+
+def test_the_largest_batch_has_the_rows_of_most_windows() -> None:
+    lengths = np.array([3, 9, 17, 8])  # of windows of 8 tokens: 1, 2, 3 and 1
+    assert find_largest_batch(lengths, 2, window_length=8) == (5, 8)
+    assert find_largest_batch(lengths, 9, window_length=8) == (7, 8)
+    assert find_largest_batch(lengths[:1], 2, window_length=8) == (1, 3)
+    assert find_largest_batch(lengths, 2, window_length=None) == (2, 17)
+    assert find_largest_batch(lengths[:0], 2, window_length=None) == (1, 1)
 
 
 def test_sample_says_that_it_is_one() -> None:
@@ -109,7 +132,9 @@ def test_sample_says_that_it_is_one() -> None:
 
 
 def test_disk_must_hold_two_checkpoints_and_the_model() -> None:
-    need = DiskNeed(weights=100 * MEGABYTE, optimizer=200 * MEGABYTE, checkpoints=5, kept_at_most=2)
+    need = DiskNeed(
+        model=100 * MEGABYTE, weights=100 * MEGABYTE, optimizer=200 * MEGABYTE, checkpoints=5, kept_at_most=2
+    )
     assert (need.least, need.most) == (700 * MEGABYTE, 1_000 * MEGABYTE)
     lines, found = check_disk(need, 699 * MEGABYTE, folder=Path("runs/a"))
     assert lines == [

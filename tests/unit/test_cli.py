@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and what it must not import."""
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -184,6 +185,18 @@ def test_evaluate_scores_a_labelled_file(
     losses = [-torch.tensor(row[truth]).log().item() for row, truth in zip(expected, truths, strict=True)]
     assert scores["eval_loss"] == pytest.approx(sum(losses) / 4, rel=1e-5)
     assert sum(scores["per_class"][label]["support"] for label in LABELS) == 4
+
+
+def test_predict_and_evaluate_read_compressed_files_in_their_encoding(
+    classifier_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, output = tmp_path / "in.csv.gz", tmp_path / "out.csv"
+    file.write_bytes(gzip.compress("review,label\nfilm é bad,neg\n".encode("cp1252")))
+    for command, *words in (("predict", "--output", output), ("evaluate",)):
+        assert hfpipe(command, classifier_run, file, *words) == 2
+        assert f"{file}:2: byte 0xE9 at offset 18: not UTF-8" in capsys.readouterr().err
+        assert hfpipe(command, classifier_run, file, "--encoding", "cp1252", *words) == 0
+    assert output.read_text(encoding="utf-8").splitlines()[1].startswith("film é bad,neg,")
 
 
 def test_evaluate_refuses_labels_the_model_does_not_know(

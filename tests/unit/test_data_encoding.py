@@ -47,6 +47,7 @@ def test_a_file_is_read_in_the_encoding_that_is_set(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "gb18030"])
 def test_a_byte_order_mark_is_no_character(encoding: str) -> None:
     assert rows_of("\ufefftext,label\nä,1\n".encode(encoding), encoding) == [(2, ["ä", "1"])]
+    assert stream_records("a.csv", encoding=encoding).header == ("text", "label")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +98,10 @@ LONG = "text,label\n" + "wörter und mehr,1\n" * 9_000
             "a.csv:2: byte 0x61 at offset 28: not utf-16",
         ),
         (b"text,label\n\xb0\xa1,1\n\x81\x20,2\n", "gb18030", "a.csv:3: byte 0x81 at offset 16: not gb18030"),
+        (b'text,label\n\x1b$B$"\xff', "iso2022_jp", "a.csv:2: byte 0xFF at offset 16: not iso2022_jp"),
         (b"text,label\n\xff,1\n", "ascii", "a.csv:2: byte 0xFF at offset 11: not ascii"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_byte_that_the_encoding_lacks_has_its_line_and_offset(content: bytes, encoding: str, message: str) -> None:
     remedy = "set encoding to that of the file, or save the file as UTF-8"

@@ -7,8 +7,14 @@ import pyarrow.parquet
 import pytest
 from data_files import GOOD, Rows, load, problems_of, write_csv, write_jsonl
 
-from hfpipe.data.columns import find_text_columns
-from hfpipe.data.labels import order_labels
+from hfpipe.data.columns import ColumnRequest, find_text_columns
+from hfpipe.data.findings import Findings
+from hfpipe.data.label_names import name_brought
+from hfpipe.data.labels import find_labels, order_labels
+from hfpipe.data.record_stream import SourceFile
+from hfpipe.data.records import Reading
+from hfpipe.data.sources import PartSource
+from hfpipe.data.table import TableRequest, read_table
 from hfpipe.errors import DataError
 
 
@@ -262,3 +268,29 @@ def test_a_mixture_of_numbers_and_names_is_said() -> None:
     train = write_csv("a.csv", [*GOOD, ("x", "1"), ("y", "1")])
     note = "labels are numbers ('1') and names ('neg', 'pos'): check that both are meant"
     assert note in load(train_file=train).summary.lines()
+
+
+def test_names_a_data_set_brings_are_those_of_the_labels_that_occur() -> None:
+    findings = Findings()
+    brought = {"0": "World", "1": "Sports", "2": "Business", "10": "Science"}
+    assert name_brought(("0", "2", "11"), brought, findings) == ("World", "Business", "11")
+    assert findings.notes == (
+        "classes 'Sports', 'Science' of the data set have no row",
+        "the data set has no name for the labels '11'",
+    )
+    assert not findings
+    name_brought(("0", "1"), {"0": "same", "1": "same"}, findings)
+    assert [str(problem) for problem in findings.problems()] == ["label_names: 'same' names 2 labels: names are unique"]
+
+
+def test_names_of_the_user_take_precedence_over_those_a_data_set_brings() -> None:
+    request = TableRequest(ColumnRequest(None, None, labelled=True), Reading())
+    name = write_csv("a.csv", [("a", "1"), ("b", "0"), ("c", "10")])
+    table = read_table(PartSource("train_file", (SourceFile(Path(name), name),)), request, Findings())
+    brought = {"0": "bad", "1": "good", "10": "odd"}
+    findings = Findings()
+    assert find_labels(table, findings, named=None, brought=brought).names == ("bad", "good", "odd")
+    own = {"0": "neg", "1": "pos", "10": "x"}
+    assert find_labels(table, findings, named=own, brought=brought).names == ("neg", "pos", "x")
+    find_labels(table, findings, named={"0": "neg"}, brought=brought)
+    assert len(findings.problems()) == 2

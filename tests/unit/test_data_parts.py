@@ -1,5 +1,6 @@
 """Parts from files: which rows are used, and what becomes of the others."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfpipe.config.sections import DataSettings
+from hfpipe.data.accounting import fingerprint
 from hfpipe.data.parts import load_document_parts, load_labelled_parts
+from hfpipe.data.record_stream import SourceFile
 from hfpipe.errors import DataError
 
 
@@ -72,6 +75,17 @@ def test_the_summary_is_json_and_takes_the_over_long_texts() -> None:
     assert summary.to_json()["parts"]["train"]["noted"] == {"over_long": {"count": 4, "examples": ["train.csv:2"]}}
     assert json.loads(json.dumps(summary.to_json(), allow_nan=False)) == summary.to_json()
     assert "train: kept: longer than max_seq_length tokens, cut at the end: 4 (train.csv:2, ...)" in summary.lines()
+
+
+def test_what_has_an_identity_is_known_by_it_and_not_read() -> None:
+    identity = "owner/reviews@c0ffee, split train, 5 rows"
+    found = fingerprint(SourceFile(Path("nowhere.arrow"), "owner/reviews[train]", identity=identity))
+    assert found.to_json() == {
+        "name": "owner/reviews[train]",
+        "identity": identity,
+        "sha256": hashlib.sha256(identity.encode()).hexdigest(),
+    }
+    assert found.line() == f"data owner/reviews[train]: {identity}"
 
 
 def test_samples_are_cut_after_the_split_and_accounted_for() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfpipe.data.duplicates import find_repeats, find_texts_of
+from hfpipe.data.label_sets import classify_rows, cover_labels
 from hfpipe.data.splits import Stage, Strata, apportion, hold_out, sample, seeded_order
 
 ORDER_OF_42 = [4, 5, 3, 0, 2, 7, 1, 6]
@@ -61,6 +62,12 @@ def test_no_limit_is_every_row() -> None:
     assert sample(Strata(np.array([0, 1, 0])), None, seed=0, stage=Stage.TEST_SAMPLE).tolist() == [0, 1, 2]
 
 
+def test_a_class_of_one_row_stays() -> None:
+    stays, held_out = hold_out(Strata(np.array([0, 1, 1, 1])), 0.5, seed=3)
+    assert 0 in stays
+    assert len(held_out) == 2
+
+
 def test_repeats_and_contradictions_are_told_apart() -> None:
     texts = ["a", "b", "a", "c", "b", "b", "a"]
     labels = ["1", "1", "1", "0", "0", "1", "1"]
@@ -69,3 +76,40 @@ def test_repeats_and_contradictions_are_told_apart() -> None:
     assert duplicate.tolist() == [2, 6]
     assert find_repeats(texts, [])[1].tolist() == [2, 4, 5, 6]
     assert find_texts_of(texts, {"c", "z"}).tolist() == [3]
+
+
+def test_the_class_of_a_row_is_its_rarest_label() -> None:
+    targets = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 0, 1]], dtype=np.float32)
+    assert classify_rows(targets, np.array([5, 2, 2])).tolist() == [1, 1, 0, 3, 2]
+
+
+def test_rows_are_set_aside_until_every_label_has_one() -> None:
+    # every class has a row on each side, yet the first label's three rows could all be held out
+    sets = ["ab", "ac", "ad", "b", "c", "d"]
+    targets = np.array([[label in row for label in "abcd"] for row in sets], dtype=np.float32)
+    for seed in range(20):
+        kept = cover_labels(targets, seed=seed)
+        strata = Strata(classify_rows(targets, targets.sum(axis=0, dtype=np.int64)), kept)
+        stays, _ = hold_out(strata, 0.5, seed=seed)
+        assert targets[stays].any(axis=0).all()
+        assert kept.sum() <= 4
+
+
+LABEL_SETS = st.lists(st.sets(st.sampled_from("abcdef")), min_size=6, max_size=40)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LABEL_SETS, st.floats(0.05, 0.5), st.integers(0, 99))
+def test_splits_and_samples_keep_every_label(sets: list[set[str]], fraction: float, seed: int) -> None:
+    names = sorted(set().union(*sets))
+    targets = np.array([[name in row for name in names] for row in sets], dtype=np.float32).reshape(len(sets), -1)
+    strata = Strata(classify_rows(targets, targets.sum(axis=0, dtype=np.int64)), cover_labels(targets, seed=seed))
+    stays, held_out = hold_out(strata, fraction, seed=seed)
+    assert sorted([*stays, *held_out]) == list(range(len(sets)))
+    assert (targets[stays].sum(axis=0) >= 1).all()
+    left = strata.take(stays)
+    assert left.kept is not None
+    limit = max(1, int(left.kept.sum()))
+    chosen = sample(left, limit, seed=seed, stage=Stage.TRAIN_SAMPLE)
+    assert len(chosen) == min(limit, len(stays))
+    assert (targets[stays[chosen]].sum(axis=0) >= 1).all()

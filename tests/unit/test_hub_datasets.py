@@ -4,9 +4,9 @@ from pathlib import Path
 
 import datasets
 import pytest
-from huggingface_hub import HfApi
 from hub_contents import CLASSES, REVIEWS, make_rows, publish_data
 from hub_server import READ_TOKEN, WRITE_TOKEN, HubServer
+from huggingface_hub import HfApi
 
 from hfpipe import repositories
 from hfpipe.config import DataSettings

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import HfApi
-from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from hub_contents import publish_model
 from hub_server import READ_TOKEN, STRANGER_TOKEN, WRITE_TOKEN, Fault, HubServer
+from huggingface_hub import HfApi
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
 from hfpipe import repositories
 from hfpipe.config import ModelSettings

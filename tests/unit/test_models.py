@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from hfpipe.config import ModelSettings
 from hfpipe.data.places import Places
-from hfpipe.data.tokens import tokenize_texts
+from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import ConfigError
 from hfpipe.models.causal import load_causal_lm, new_config
 from hfpipe.models.classifiers import load_classifier
@@ -101,7 +101,7 @@ def test_a_real_end_of_text_is_pooled_although_the_checkpoint_pads_with_it(
     # the second text ends in a real end of text; padded beside a longer one it must score as it does alone
     texts = ["a good film with music and a plot", f"bad{END_OF_TEXT}"]
     rows = LabelledRows(
-        tokenize_texts(loaded_tokenizer, texts, max_length=32),
+        tokenize_texts(loaded_tokenizer, texts, rule=LengthRule(32)),
         np.zeros(2, dtype=np.int64),
         Places(("t.csv",), np.zeros(2, dtype=np.int64), np.array([2, 3])),
         loaded_tokenizer.pad_token_id,
@@ -126,9 +126,9 @@ def test_tokenizer_files_cannot_cut_or_pad_on_their_own(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     loaded = load_tokenizer(ModelSettings(model_name_or_path=str(tmp_path)))
     texts = ["good", "a good film with music and a plot"]
-    whole = tokenize_texts(loaded, texts, max_length=None)
+    whole = tokenize_texts(loaded, texts, rule=LengthRule(None))
     assert [loaded.decode(whole.row(index)) for index in (0, 1)] == texts
-    cut = tokenize_texts(loaded, texts, max_length=5)
+    cut = tokenize_texts(loaded, texts, rule=LengthRule(5))
     assert cut.lengths.tolist() == [len(whole.row(0)), 5]
     assert cut.full_lengths.tolist() == whole.full_lengths.tolist()
     assert cut.cut_rows.tolist() == [1]

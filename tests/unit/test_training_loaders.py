@@ -26,7 +26,10 @@ def test_workers_start_as_asked(tmp_path: Path, workers: int, context: str | Non
 
 def _rows() -> LabelledRows:
     texts = TokenizedTexts(
-        ids=np.array([5, 6, 7], np.int32), offsets=np.array([0, 2, 3]), full_lengths=np.array([2, 1])
+        ids=np.array([5, 6, 7], np.int32),
+        offsets=np.array([0, 2, 3]),
+        full_lengths=np.array([2, 1]),
+        lost_tokens=np.zeros(2, np.int64),
     )
     places = Places(("a.csv",), np.zeros(2, np.int32), np.array([2, 3]))
-    return LabelledRows(texts, label_ids=np.array([0, 1]), places=places, padding_id=0)
+    return LabelledRows(texts, targets=np.array([0, 1]), places=places, padding_id=0)

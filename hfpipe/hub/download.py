@@ -1,0 +1,199 @@
+"""Going on from a checkpoint on the Hub: downloaded into the run directory, where it is resumed like any other.
+
+`resume_from_checkpoint: owner/name@revision` takes exactly that one. Without `@revision` it is the main branch's,
+unless the run directory has a later checkpoint of its own: the same command then works again after an interruption.
+Only safetensors, JSON and texts are downloaded, and a checkpoint that offers anything pickled is refused as a whole.
+A run of other settings is refused by the messages of a local resume, before anything is written.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfpipe.config import RunConfig, change_of
+from hfpipe.errors import CheckpointError, HubError, Problem
+from hfpipe.hub.files import BEST_CHECKPOINT, LAST_CHECKPOINT, could_run_code, is_allowed
+from hfpipe.hub.scrubbing import scrub
+from hfpipe.records.identity import check_same_run
+from hfpipe.records.run_directory import (
+    CHECKPOINTS,
+    HISTORY_FILE,
+    RUN_FILE,
+    checkpoint_folder,
+    list_checkpoints,
+    read_json,
+    write_json,
+)
+from hfpipe.records.sessions import RUN_FORMAT, describe_settings, saved_settings
+from hfpipe.repositories import Listing, Unreachable, Wanted, download, look_up
+
+logger = logging.getLogger(__name__)
+
+KEY = "resume_from_checkpoint"
+STATE_FILE = "trainer_state.json"
+_REFERENCE = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A repository, and the revision where one was named."""
+
+    name: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class RemoteCheckpoint:
+    """A checkpoint in the cache: its folder, its step, and the folder of the best one where that is another."""
+
+    folder: Path
+    step: int
+    best: tuple[int, Path] | None
+
+
+def find_reference(value: str | None) -> Reference | None:
+    """Return the repository that `resume_from_checkpoint` names; None for a folder, and for the name of one."""
+    found = None if value is None or Path(value).expanduser().exists() else _REFERENCE.fullmatch(value)
+    return None if found is None or found["name"].startswith(".") else Reference(found["name"], found["revision"])
+
+
+def fetch_checkpoint(config: RunConfig) -> str | None:
+    """Return the checkpoint to go on from as the run directory knows it, downloaded there where it is on the Hub.
+
+    Raises:
+        ConfigError: If there is no such repository or revision for this user.
+        HubError: If the Hub cannot be reached, or the repository has no checkpoint that may be read.
+        CheckpointError: If the checkpoint is one of another run.
+    """
+    wanted = config.training.resume_from_checkpoint
+    reference = find_reference(wanted)
+    if reference is None:
+        return wanted
+    checkpoint = _download(config, reference)
+    record = read_json(checkpoint.folder / RUN_FILE)
+    _check_record(config, reference, record)
+    own = [step for step, _ in list_checkpoints(config.output_dir / CHECKPOINTS, holding=STATE_FILE)]
+    if reference.revision is None and own and own[-1] >= checkpoint.step:
+        logger.info("%s has step %s, this folder step %s: it goes on from here", reference, checkpoint.step, own[-1])
+        return None
+    _adopt(config, record, checkpoint)
+    logger.info("downloaded the checkpoint of step %s from %s", f"{checkpoint.step:,}", reference)
+    return checkpoint_folder(Path(), checkpoint.step).name
+
+
+def _download(config: RunConfig, reference: Reference) -> RemoteCheckpoint:
+    wanted = Wanted("model", reference.name, reference.revision or "main", KEY, KEY, config.model.cache_dir)
+    try:
+        listing = look_up(wanted)
+        name = _find_folder(reference, listing)
+        there = Wanted("model", reference.name, listing.commit, KEY, KEY, config.model.cache_dir)
+        folder = download(there, _files(reference, listing, name)) / name
+        step, best = _read_steps(folder)
+        if best in (None, step):
+            return RemoteCheckpoint(folder, step, None)
+        return RemoteCheckpoint(folder, step, (best, _download_best(reference, listing, there, best=best)))
+    except Unreachable as error:
+        rule = f"the Hub is not reached ({error})"
+        remedy = "try again with a connection, or leave it out to go on from the newest checkpoint of the run directory"
+        raise HubError(Problem(config.place(KEY), str(reference), rule, remedy)) from error
+
+
+def _find_folder(reference: Reference, listing: Listing) -> str:
+    folders = {file.partition("/")[0] for file in listing.files if file.endswith(f"/{STATE_FILE}")}
+    if LAST_CHECKPOINT in folders:
+        return LAST_CHECKPOINT
+    numbered = sorted((folder for folder in folders if re.fullmatch(r"checkpoint-\d+", folder)), key=_number)
+    if numbered:
+        return numbered[-1]
+    rule = "holds no checkpoint to go on from"
+    remedy = (
+        "only runs under hub_strategy: checkpoint or all_checkpoints push one; model_name_or_path takes its weights"
+    )
+    raise HubError(Problem(KEY, str(reference), rule, remedy))
+
+
+def _number(folder: str) -> int:
+    return int(folder.rpartition("-")[2])
+
+
+def _files(reference: Reference, listing: Listing, folder: str) -> Sequence[str]:
+    """Return the files of a folder that may be read; a record and a state must be among them."""
+    files = [file for file in listing.files if file.startswith(f"{folder}/")]
+    pickled = [file for file in files if could_run_code(file)]
+    if pickled:
+        rule = f"offers {pickled[0]}, whose reading can run any code; nothing of it was downloaded"
+        remedy = "take a repository that a run of hfpipe pushed"
+        raise HubError(Problem(KEY, str(reference), rule, remedy))
+    missing = [name for name in (RUN_FILE, STATE_FILE) if f"{folder}/{name}" not in files]
+    if missing:
+        rule = f"its {folder} has no {missing[0]}"
+        raise HubError(Problem(KEY, str(reference), rule, "take a repository that a run of hfpipe pushed"))
+    return [file for file in files if is_allowed(file)]
+
+
+def _download_best(reference: Reference, listing: Listing, there: Wanted, *, best: int) -> Path:
+    """Return the folder of the best checkpoint: the run may end with its weights."""
+    numbered = checkpoint_folder(Path(), best).name
+    for name in (numbered, BEST_CHECKPOINT):
+        if f"{name}/{STATE_FILE}" in listing.files:
+            folder = download(there, _files(reference, listing, name)) / name
+            if _read_steps(folder)[0] == best:
+                return folder
+    rule = f"lacks the best checkpoint of the run so far, step {best:,}"
+    raise HubError(Problem(KEY, str(reference), rule, "name a revision that has it"))
+
+
+def _read_steps(folder: Path) -> tuple[int, int | None]:
+    """Return step and best step of a checkpoint."""
+    state = read_json(folder / STATE_FILE)
+    step, best = state.get("global_step"), state.get("best_global_step")
+    if not isinstance(step, int) or not isinstance(best, int | None):
+        raise CheckpointError(Problem(str(folder / STATE_FILE), rule="names no step", remedy="push the run anew"))
+    return step, best
+
+
+def _check_record(config: RunConfig, reference: Reference, record: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another run; paths are compared by their last names, and files by content later on."""
+    if record.get("format") != RUN_FORMAT:
+        rule = f"its record is not in the format '{RUN_FORMAT}'"
+        raise CheckpointError(Problem(str(reference), rule=rule, remedy="use the version that wrote it"))
+    wanted = scrub(config.flat())
+    saved = {key: value for key, value in saved_settings(record).items() if key in wanted or change_of(key) != "free"}
+    check_same_run(saved, wanted, change_of=change_of, place_of=config.place)
+
+
+def _adopt(config: RunConfig, record: Mapping[str, Any], checkpoint: RemoteCheckpoint) -> None:
+    """Put the checkpoint into the run directory, and a record where there is none: settings as they are named here."""
+    run_dir = config.output_dir
+    places = [(checkpoint.step, checkpoint.folder), *([checkpoint.best] if checkpoint.best else [])]
+    for step, folder in places:
+        _copy(folder, checkpoint_folder(run_dir / CHECKPOINTS, step))
+    if (run_dir / RUN_FILE).exists():
+        return
+    if (checkpoint.folder / HISTORY_FILE).is_file():
+        shutil.copyfile(checkpoint.folder / HISTORY_FILE, run_dir / HISTORY_FILE)
+    own, scrubbed = config.flat(), scrub(config.flat())
+    named = {
+        key: own[key] if key in own and scrubbed.get(key) == value else value
+        for key, value in saved_settings(record).items()
+    }
+    write_json(run_dir / RUN_FILE, {**record, "config": describe_settings(named, {})})
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder of the cache, whose files are links, into a place that it appears in whole."""
+    staging = target.with_name(f".downloading-{target.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.name not in (RUN_FILE, HISTORY_FILE):
+            shutil.copyfile(file, staging / file.name)
+    shutil.rmtree(target, ignore_errors=True)
+    staging.replace(target)
