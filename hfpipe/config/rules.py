@@ -6,6 +6,7 @@ from pathlib import Path
 from hfpipe.config.effects import find_idle_settings
 from hfpipe.config.hub_rules import check_hub
 from hfpipe.config.installed import find_package
+from hfpipe.config.mixture import check_mixture
 from hfpipe.config.optimizers import check_optimizer
 from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
 from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
@@ -34,6 +35,7 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_windows(settled),
         *_check_reporters(settled),
         *check_streaming(settled),
+        *check_mixture(settled),
         *check_hub(settled),
         *check_optimizer(settled),
         *check_schedule(settled),
@@ -67,7 +69,7 @@ def _check_sources(settled: Settled) -> Iterator[Problem]:
     if name is not None and settled.has("train_file"):
         kept, other = _by_strength(settled, "dataset_name", "train_file")
         yield settled.problem(kept, f"given beside {other} ({settled.origin(other)})", f"set {other} to null")
-    if name is None and not settled.has("train_file"):
+    if name is None and not settled.has("train_file") and not settled.has("dataset_mixture"):
         yield Problem("train_file", "", "no training data is given", "set train_file, or dataset_name: demo:imdb")
 
 

@@ -22,12 +22,14 @@ REASONS: Mapping[str, str] = {
     "duplicate": "same text as an earlier row",
     "held_out_for_validation": "held out for validation",
     "over_max_samples": "beyond the number of samples asked for",
+    "beyond_mixture_share": "beyond its source's share of the mixture",
+    "repeated_in_mixture": "used more than once an epoch, as repeat allows",
     "over_long": "longer than max_seq_length tokens, cut at the end",
     "also_in_test": "text stands in the test part too",
     "without_labels": "no label at all (an empty list or cell)",
 }
 
-_CHOSEN = ("held_out_for_validation", "over_max_samples")  # by the seed: their places tell nothing
+_CHOSEN = ("held_out_for_validation", "over_max_samples", "beyond_mixture_share")  # by the seed: their places tell nothing
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ Validation and test rows are scored as they are; it is the training part that gi
 text stands in another part, repeats and contradictions are left out of it, and counted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hfpipe.config.mixture import read_mixture
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, PartAccount, fingerprint
 from hfpipe.data.cleaning import clean_tables
@@ -18,6 +19,17 @@ from hfpipe.data.columns import ColumnChoice, ColumnRequest
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import LabelShape
 from hfpipe.data.label_names import list_labels
+from hfpipe.data.mixture import (
+    SourceShare,
+    find_shares,
+    find_source_ids,
+    join_sources,
+    join_tables,
+    share_rows,
+    split_by_source,
+    whole_source,
+    with_label_names,
+)
 from hfpipe.data.places import Places
 from hfpipe.data.records import Reading
 from hfpipe.data.selection import select_rows
@@ -56,7 +68,8 @@ class LabelledPart:
 class LabelledParts:
     """What a classifier trains on and is judged by.
 
-    `label_names` in the order of the label ids; of numbers to predict the label column's name alone.
+    `label_names` in the order of the label ids; of numbers to predict the label column's name alone. `sources` are
+    those of a mixture.
     """
 
     train: LabelledPart
@@ -66,6 +79,7 @@ class LabelledParts:
     label_names: tuple[str, ...]
     columns: ColumnChoice
     summary: DataSummary
+    sources: tuple[SourceShare, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +92,13 @@ class DocumentPart:
 
 @dataclass(frozen=True)
 class DocumentParts:
-    """What a language model trains on and is judged by."""
+    """What a language model trains on and is judged by; `sources` are those of a mixture."""
 
     train: DocumentPart
     validation: DocumentPart
     test: DocumentPart | None
     summary: DataSummary
+    sources: tuple[SourceShare, ...] = ()
 
 
 def load_labelled_parts(settings: DataSettings, *, seed: int, cache_dir: str | None = None) -> LabelledParts:
@@ -95,17 +110,18 @@ def load_labelled_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
         DataError: With all problems of all files, if any cannot be used.
     """
     findings = Findings()
-    sources = find_sources(settings, findings, cache_dir=cache_dir)
-    raw = _read_tables(settings, sources, findings, labelled=True)
+    sources, raw, shares = _read(settings, findings, labelled=True, cache_dir=cache_dir)
     targets = find_targets(raw, settings, brought=dict(sources.label_names), findings=findings)
     tables = clean_tables(raw)
     _check_rows(tables, findings)
     strata = _find_strata(tables, targets, settings=settings, seed=seed, findings=findings)
+    strata = _by_source(strata, tables, shares)
     selected = select_rows(tables, strata, settings=settings, seed=seed)
+    selected["train"] = share_rows(selected["train"], shares, findings, seed=seed)
     parts = {name: _labelled_part(table, targets) for name, table in selected.items()}
     summary = _labelled_summary(_summary(selected, sources, findings), parts, targets)
     of_parts = (parts["train"], parts["validation"], parts.get("test"))
-    return LabelledParts(*of_parts, settings.problem_type, targets.names, summary.columns, summary)
+    return LabelledParts(*of_parts, settings.problem_type, targets.names, summary.columns, summary, shares)
 
 
 def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | None = None) -> DocumentParts:
@@ -117,16 +133,45 @@ def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
         DataError: With all problems of all files, if any cannot be used.
     """
     findings = Findings()
-    sources = find_sources(settings, findings, labelled=False, cache_dir=cache_dir)
-    tables = clean_tables(_read_tables(settings, sources, findings, labelled=False))
+    sources, raw, shares = _read(settings, findings, labelled=False, cache_dir=cache_dir)
+    tables = clean_tables(raw)
     _check_rows(tables, findings)
     if not findings and "validation" not in tables:
         _check_document_count(tables["train"], findings)
     findings.raise_if_any()
     strata = {name: Strata(np.zeros(len(table.texts), dtype=np.int64)) for name, table in tables.items()}
-    selected = select_rows(tables, strata, settings=settings, seed=seed)
+    selected = select_rows(tables, _by_source(strata, tables, shares), settings=settings, seed=seed)
     parts = {name: DocumentPart(table.texts, table.places) for name, table in selected.items()}
-    return DocumentParts(parts["train"], parts["validation"], parts.get("test"), _summary(selected, sources, findings))
+    summary = _summary(selected, sources, findings)
+    return DocumentParts(parts["train"], parts["validation"], parts.get("test"), summary, shares)
+
+
+def _read(
+    settings: DataSettings, findings: Findings, *, labelled: bool, cache_dir: str | None
+) -> tuple[Sources, dict[str, Table], tuple[SourceShare, ...]]:
+    """Return the files and tables of the parts and, of a mixture, what tells its sources."""
+    named = read_mixture(settings)
+    if not named:
+        sources = find_sources(settings, findings, labelled=labelled, cache_dir=cache_dir)
+        return sources, _read_tables(settings, sources, findings, labelled=labelled), ()
+    found = [find_sources(each.settings, findings, labelled=labelled, cache_dir=cache_dir) for each in named]
+    joined = join_sources(named, found, findings)
+    tables = [
+        with_label_names(
+            _read_tables(each.settings, sources, findings, labelled=labelled)["train"], dict(brought.label_names)
+        )
+        for each, sources, brought in zip(named, joined, found, strict=True)
+    ]
+    table = join_tables(named, tables, findings)
+    return whole_source(joined), {"train": table}, find_shares(named, joined)
+
+
+def _by_source(
+    strata: Mapping[str, Strata], tables: Mapping[str, Table], shares: Sequence[SourceShare]
+) -> dict[str, Strata]:
+    if not shares:
+        return dict(strata)
+    return {name: split_by_source(strata[name], find_source_ids(tables[name].places, shares)) for name in strata}
 
 
 def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *, labelled: bool) -> dict[str, Table]:

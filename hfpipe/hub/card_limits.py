@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hfpipe.config.sections import SINGLE_LABEL
 from hfpipe.hub.card_facts import CardFacts
 from hfpipe.hub.card_results import unread_share
-from hfpipe.hub.card_text import number, plain
+from hfpipe.hub.card_text import code, number, plain
 
 SMALL_PART = 1_000
 UNEVEN = 4
@@ -94,16 +94,15 @@ def _uneven_labels(facts: CardFacts) -> Iterator[str]:
 
 
 def _coarse_scores(facts: CardFacts) -> Iterator[str]:
-    """A part of few rows tells an accuracy roughly; twice the standard error of a share says how roughly."""
+    """A part of few rows tells an accuracy roughly; two standard errors of a share say how roughly."""
     for prefix, part in (("eval", "validation"), ("test", "test")):
         rows, accuracy = facts.part(part).get("used"), facts.scores(prefix).get("accuracy")
         if rows and rows < SMALL_PART:
             known = ""
             if accuracy is not None:
-                width = 2 * math.sqrt(accuracy * (1 - accuracy) / rows)
-                known = (
-                    f": its accuracy of {number(accuracy)} is known to about {width:.2f} either way" if width else ""
-                )
+                # where no row, or every one, is wrong: the rule of three
+                width = 2 * math.sqrt(accuracy * (1 - accuracy) / rows) or 3 / rows
+                known = f": its accuracy of {number(accuracy)} is known to about {width:.2f}"
             yield f"The {part} part has {rows:,} rows{known}."
 
 
@@ -115,5 +114,5 @@ def _language_model_limits(facts: CardFacts) -> Iterator[str]:
     if facts.base_model is None and not facts.settings.get("model_name_or_path"):
         count = facts.run.get("parameters", {}).get("count")
         size = f" with {count:,} parameters" if count else ""
-        yield f"It was trained from scratch{size} on {plain(facts.data_name)} alone, and knows nothing else."
+        yield f"It was trained from scratch{size} on {code(facts.data_name)} alone, and knows nothing else."
     yield f"It was trained on {facts.settings['block_size']:,} tokens at a time; what lies further back was never seen."

@@ -101,7 +101,7 @@ def environment_lines(facts: CardFacts) -> Iterator[str]:
     count = facts.run.get("parameters", {}).get("count")
     size = [f"- Model: {count:,} parameters ({facts.run['parameters'].get('class')})"] if count else []
     yield from ("## Environment", "", *size, f"- Versions: {plain(versions)}")
-    yield from (f"- Hardware: {plain(processors)}, {facts.run['world_size']:,} processes", "")
+    yield from (f"- Hardware: {plain(processors)}, {_processes(facts)}", "")
 
 
 def _part_heading(facts: CardFacts, part: str) -> str:
@@ -148,10 +148,12 @@ def _value(value: object) -> str:
 def _rows_per_step(facts: CardFacts) -> str:
     batch = facts.settings.get("per_device_train_batch_size", "?")
     windows = facts.settings.get("gradient_accumulation_steps", 1)
-    return (
-        f"{facts.run['rows_per_step']:,} = {batch} a device x {windows} accumulated x "
-        f"{facts.run['world_size']:,} processes"
-    )
+    return f"{facts.run['rows_per_step']:,} = {batch} a device x {windows} accumulated x {_processes(facts)}"
+
+
+def _processes(facts: CardFacts) -> str:
+    count = int(facts.run["world_size"])
+    return f"{count:,} process{'' if count == 1 else 'es'}"
 
 
 def _evaluations(facts: CardFacts) -> list[str]:

@@ -38,6 +38,11 @@ class Job:
     prepared: Prepared
     gives_way: bool = False
     is_final: bool = False
+    size_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        files = (path for path in self.prepared.upload.folder.rglob("*") if path.is_file())
+        object.__setattr__(self, "size_bytes", sum(path.stat().st_size for path in files))
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,7 @@ class Uploads:
     def count_bytes(self) -> int:
         """Return what waits or is under way, in bytes; the Hub may have some of it already."""
         with self._changed:
-            jobs = [*self._waiting, *([self._busy] if self._busy else [])]
-        files = (path for job in jobs for path in job.prepared.upload.folder.rglob("*"))
-        return sum(path.stat().st_size for path in files if path.is_file())
+            return sum(job.size_bytes for job in (*self._waiting, *([self._busy] if self._busy else [])))
 
     def wait(self, seconds: float) -> bool:
         """Wait until all is done, at most so long; say so now and then. Return whether it is."""

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.data.progress import progress_options
+from hfpipe.data.record_stream import place_of_header
 from hfpipe.data.records import Record
 from hfpipe.errors import DataError, Problem
 from hfpipe.inference.loading import LoadedClassifier
@@ -117,7 +118,7 @@ def predict_row(classifier: LoadedClassifier, scores: np.ndarray) -> Mapping[str
 
 
 def _check_new(table: InputTable, added: tuple[str, ...]) -> None:
-    rule, remedy = "the output would have it twice", "rename or remove it"
-    problems = [Problem(f"{table.path}:1", f"column {name!r}", rule, remedy) for name in added if name in table.header]
+    place, rule, remedy = place_of_header(str(table.path)), "the output would have it twice", "rename or remove it"
+    problems = [Problem(place, f"column {name!r}", rule, remedy) for name in added if name in table.header]
     if problems:
         raise DataError(problems)

@@ -20,6 +20,8 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     given = dict(config.trainer_arguments)
     # With an accelerate file for several CPU processes, only use_cpu keeps accelerate from looking for GPUs.
     use_cpu = given.pop("use_cpu", False) or not torch.accelerator.is_available()
+    # The objective smooths; Trainer would warn that it does not for several labels a row.
+    given.pop("label_smoothing_factor", None)
     precision = decide_precision(config, os.environ, use_cpu=use_cpu)
     args = TrainingArguments(
         output_dir=str(config.output_dir),

@@ -10,7 +10,10 @@ from hfpipe.data.stream_blocks import BlockStream, Encode, Packing, StreamState
 from hfpipe.data.streamed_parts import StreamedParts
 from hfpipe.data.streams import Share
 from hfpipe.models.tokenizers import find_separator
+from hfpipe.records.sessions import add_facts
 from hfpipe.training.datasets import BlockRows
+from hfpipe.training.mixed_rows import MixedRows
+from hfpipe.training.mixing import mix_documents
 from hfpipe.training.preparation import RowsByPart, StreamedRows, pack_documents, tokenize_document_parts
 from hfpipe.training.session import Session
 from hfpipe.training.streaming import StreamedBlocks, StreamShape, load_stream
@@ -20,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def tokenize_corpus(
     session: Session, parts: DocumentParts | StreamedParts, tokenizer: PreTrainedTokenizerBase
-) -> RowsByPart[BlockRows] | StreamedRows:
+) -> RowsByPart[BlockRows] | StreamedRows | MixedRows:
     """Return the documents of each part packed into blocks; those of a stream when they are asked for.
 
     Raises:
@@ -29,6 +32,8 @@ def tokenize_corpus(
     """
     if isinstance(parts, StreamedParts):
         return _stream(session, parts, tokenizer)
+    if parts.sources:
+        return _mix(session, parts, tokenizer)
     return tokenize_document_parts(session, parts, tokenizer)
 
 
@@ -49,6 +54,17 @@ def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
         return ids
 
     return encode
+
+
+def _mix(session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase) -> MixedRows:
+    config = session.config
+    rows = mix_documents(parts, tokenizer, block_size=config.data.block_size, seed=config.training.seed)
+    if session.is_main:
+        logger.info("mixture: %s blocks of %s tokens an epoch", f"{len(rows.train):,}", f"{rows.train.block_size:,}")
+        for line in rows.table:
+            logger.info(line)
+        add_facts(session.directory, {"mixture": rows.facts})
+    return rows
 
 
 def _stream(session: Session, parts: StreamedParts, tokenizer: PreTrainedTokenizerBase) -> StreamedRows:

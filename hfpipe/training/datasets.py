@@ -17,6 +17,7 @@ from hfpipe.data.corpus import IGNORED, Blocks
 from hfpipe.data.places import Places
 from hfpipe.data.tokens import TokenizedTexts
 from hfpipe.inference.forward import Batch, collate_texts
+from hfpipe.training.row_sources import RowSources
 
 
 class Rows(Protocol):
@@ -43,13 +44,14 @@ class LabelledRows:
     """Texts with their targets, padded on the right to the longest window of the micro-batch.
 
     `targets` are label ids (rows,) int64, labels that are there or not (rows, labels) float32, or numbers (rows,)
-    float32.
+    float32. `sources` are those of a mixture.
     """
 
     texts: TokenizedTexts
     targets: np.ndarray
     places: Places
     padding_id: int
+    sources: RowSources | None = None
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -18,6 +18,7 @@ from hfpipe.errors import Problem, TrainingError
 from hfpipe.inference.forward import run_model
 from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
+from hfpipe.training.mixed_rows import count_sources, find_source
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -34,6 +35,8 @@ class Outcome:
     loss_sum: float
     item_count: float
     logits: np.ndarray | None
+    source_sums: np.ndarray | None = None
+    """Of a mixture: loss and items of each source, (sources, 2)."""
 
     @property
     def loss(self) -> float:
@@ -53,7 +56,8 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     model.eval()
     objective = trainer.task.evaluation_objective
     rows, batches = cast("Rows", dataloader.dataset), cast("list[list[int]]", dataloader.batch_sampler)
-    sums = torch.zeros(2, dtype=torch.float64)
+    sources = count_sources(rows)
+    sums = torch.zeros((sources, 2), dtype=torch.float64)
     kept_rows: list[int] = []
     suspects: list[int] = []
     kept_logits: list[torch.Tensor] = []
@@ -63,7 +67,7 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
         labels = inputs.pop("labels")
         outputs = run_model(model, inputs, rows=len(labels), pooling=trainer.task.window_pooling)
         batch_sums = torch.stack((objective.loss_sum(outputs, labels), objective.count(labels))).double().cpu()
-        sums += batch_sums
+        sums[find_source(rows, row_ids)] += batch_sums
         if not batch_sums.isfinite().all():
             suspects += row_ids
         if trainer.task.keep_predictions:
@@ -71,11 +75,12 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
             kept_logits.append(outputs.logits.float())
         trainer.control = trainer.callback_handler.on_prediction_step(trainer.args, trainer.state, trainer.control)
     model.train(was_training)
-    loss_sum, item_count = _gather_sums(trainer, sums)
+    source_sums = _gather_sums(trainer, sums)
+    loss_sum, item_count = source_sums.sum(axis=0).tolist()
     if not math.isfinite(loss_sum):
         raise TrainingError(_nonfinite_problem(trainer, rows, suspects, prefix))
     logits = _gather_logits(trainer, len(rows), kept_rows, kept_logits) if trainer.task.keep_predictions else None
-    scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits))
+    scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits, source_sums if sources > 1 else None))
     metrics = {f"{prefix}_{name}": value for name, value in scores.items()}
     return EvalLoopOutput(predictions=cast("Any", logits), label_ids=None, metrics=metrics, num_samples=len(rows))
 
@@ -99,9 +104,9 @@ def _prepared_model(trainer: "PlannedTrainer") -> torch.nn.Module:
     return trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
 
 
-def _gather_sums(trainer: "PlannedTrainer", sums: torch.Tensor) -> tuple[float, float]:
-    loss_sum, item_count = trainer.accelerator.gather(sums.to(trainer.accelerator.device)[None]).sum(dim=0).tolist()
-    return loss_sum, item_count
+def _gather_sums(trainer: "PlannedTrainer", sums: torch.Tensor) -> np.ndarray:
+    """Return loss and items of each source over all processes, (sources, 2); without a mixture there is one."""
+    return trainer.accelerator.gather(sums.to(trainer.accelerator.device)[None]).sum(dim=0).cpu().numpy()
 
 
 def _gather_logits(

@@ -12,6 +12,7 @@ from hfpipe.inference.forward import run_model
 from hfpipe.models.adapters import is_adapted, merge_adapter, save_adapter
 from hfpipe.models.windows import MEAN
 from hfpipe.training.datasets import Rows
+from hfpipe.training.gathering import whole_weights
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import read_model
 
@@ -27,14 +28,17 @@ TOLERANCE_IN_EPSILONS = 4
 def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
     """Save model and tokenizer at the top of the run directory and check that they come back.
 
-    An adapter is saved beside them, in `adapter/`, and merged into the weights: the trainer has the merged model then.
+    An adapter is saved beside them, in `adapter/`, and merged into the weights: the trainer has the merged model then,
+    and the main process of a sharded run the whole one, as reloaded.
 
     Raises:
         CheckpointError: If the model as reloaded gives other outputs on a few of `rows`.
     """
     folder = trainer.run_directory
     network = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
-    trained = _outputs(network, rows) if trainer.args.should_save else torch.empty(0)
+    # a sharded model needs all processes, to be gathered and to compute
+    weights = whole_weights(trainer)
+    trained = _outputs(network, rows) if trainer.args.should_save or weights is not None else torch.empty(0)
     if is_adapted(network):
         if trainer.args.should_save:
             save_adapter(network, folder / ADAPTER_FOLDER)
@@ -42,14 +46,19 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
         network = trainer.model = merge_adapter(network)
     if trainer.args.should_save:
         network.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
-        network.save_pretrained(folder)
+        network.save_pretrained(folder, state_dict=weights)
         trainer.tokenizer.save_pretrained(folder)
-        check_reload(network, trained, folder=folder, rows=rows)
+        reloaded = check_reload(network, trained, folder=folder, rows=rows)
+        trainer.model = reloaded if weights is not None else trainer.model
     trainer.accelerator.wait_for_everyone()
 
 
-def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path, rows: Rows) -> None:
-    """Raise a CheckpointError unless what lies in `folder` gives the outputs `trained` on the first of `rows`."""
+def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path, rows: Rows) -> torch.nn.Module:
+    """Return the model in `folder`.
+
+    Raises:
+        CheckpointError: Unless it gives the outputs `trained` on the first of `rows`.
+    """
     reloaded = cast("torch.nn.Module", read_model(model, folder)).to(model.device)
     AutoTokenizer.from_pretrained(folder, local_files_only=True)
     saved = _outputs(reloaded, rows)
@@ -65,6 +74,7 @@ def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path,
             )
         )
     logger.info("saved and reloaded: outputs agree on %d rows (largest difference %.1g)", _compared(rows), difference)
+    return reloaded
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Sharded models as whole ones: what FSDP2 spreads over processes, gathered by name, and dealt out again.
 
-A sharded parameter is a `DTensor`; a plain one passes through unchanged, so that one path serves every launch. Gathering
-and dealing out are collective: every process of the run has to call them, in the same order.
+A sharded parameter is a `DTensor`; a plain one passes through unchanged, so one path serves every launch. Gathering and
+dealing out are collective: every process of the run has to call them, in the same order.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def unwrapped_name(name: str) -> str:
 
 
 def gather_tensor(value: torch.Tensor, *, keep: bool = True) -> torch.Tensor | None:
-    """Return the whole of `value` on the CPU; None where `keep` is false, as on all processes but the one that writes."""
+    """Return the whole of `value` on the CPU; None where `keep` is false, as in processes that do not write."""
     whole = value.full_tensor() if isinstance(value, DTensor) else value
     return whole.detach().cpu() if keep else None
 

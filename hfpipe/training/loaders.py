@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainingArguments
 
-from hfpipe.data.batches import BatchPlan, PlannedBatches, plan_evaluation
+from hfpipe.data.batches import FILLER, BatchPlan, PlannedBatches, plan_evaluation
 from hfpipe.training.datasets import Batch, Rows
+from hfpipe.training.mixed_rows import rows_by_source
 from hfpipe.training.streaming import StreamedBlocks
 
 
@@ -35,9 +36,13 @@ def build_train_loader(rows: Rows, plan: BatchPlan, args: TrainingArguments) -> 
 
 def build_evaluation_loader(rows: Rows, args: TrainingArguments) -> DataLoader:
     """Return the loader of this process's share of an evaluation; its `batch_sampler` is a list of row ids."""
-    batches = plan_evaluation(
-        rows.lengths, args.per_device_eval_batch_size, world_size=args.world_size, rank=args.process_index
-    )
+    lengths, size = rows.lengths, args.per_device_eval_batch_size
+    # a batch is of one source, so that its loss is known by source
+    batches = [
+        [int(own[row_id]) if row_id != FILLER else FILLER for row_id in batch]
+        for own in rows_by_source(rows)
+        for batch in plan_evaluation(lengths[own], size, world_size=args.world_size, rank=args.process_index)
+    ]
     return _loader(rows, batches, args)
 
 

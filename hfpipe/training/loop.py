@@ -20,6 +20,7 @@ from hfpipe.training.datasets import Rows
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.pushing import PushSaves
 from hfpipe.training.recording import end
+from hfpipe.training.mixture_log import SourceCounts
 from hfpipe.training.session import Session
 from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
@@ -90,6 +91,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCal
     ]
     if session.config.data.streaming:
         callbacks.append(StreamCounts(trainer, session))
+    if session.config.data.dataset_mixture:
+        callbacks.append(SourceCounts(trainer))
     if session.is_main:
         callbacks += [ProgressBars(), History(session.directory / HISTORY_FILE)]
     if session.pusher is not None:

@@ -6,7 +6,7 @@ back by name, as it was. Refuses a state of other parameters, groups or options,
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
@@ -31,7 +31,7 @@ def collect_optimizer_state(
     """
     parameters = {name: each for name, each in name_parameters(network).items() if each in _members(optimizer)}
     names = {parameter: name for name, parameter in parameters.items()}
-    states = {names[parameter]: state for parameter, state in optimizer.state.items()}
+    states = {names[cast("torch.nn.Parameter", parameter)]: state for parameter, state in optimizer.state.items()}
     on_cpu = {
         key
         for name, state in states.items()

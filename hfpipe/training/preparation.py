@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
+from hfpipe.data.mixture import find_source_ids
 from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts
 from hfpipe.data.tokens import LengthRule, find_length_rule, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
@@ -20,6 +21,8 @@ from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
 from hfpipe.training.lengths import describe_kept
+from hfpipe.training.mixed_rows import MixedRows
+from hfpipe.training.row_sources import RowSources
 from hfpipe.training.session import Session
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
@@ -88,7 +91,11 @@ def cut_labelled_parts(
         texts = tokenize_texts(
             tokenizer, part.texts, text_pairs=part.text_pairs, rule=rule, description=f"tokenizing {name}"
         )
-        return LabelledRows(texts, part.targets, part.places, tokenizer.pad_token_id)
+        return LabelledRows(texts, part.targets, part.places, tokenizer.pad_token_id, sources_of(part))
+
+    def sources_of(part: LabelledPart) -> RowSources | None:
+        names = tuple(source.name for source in parts.sources)
+        return RowSources(names, find_source_ids(part.places, parts.sources)) if names else None
 
     test = rows_of(parts.test, "test") if parts.test else None
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
@@ -166,7 +173,7 @@ def build_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows] | StreamedRows,
+    rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows] | StreamedRows | MixedRows,
     task: Task,
 ) -> PlannedTrainer:
     """Return the trainer of this run and log what a step consists of."""

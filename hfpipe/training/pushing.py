@@ -14,11 +14,11 @@ from huggingface_hub import get_token
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.config import RunConfig
-from hfpipe.errors import ConfigError, HubError, Problem
+from hfpipe.errors import ConfigError, HfpipeError, HubError, Problem
 from hfpipe.hub.answers import LOG_IN, HubUnreachable
 from hfpipe.hub.files import LAST_CHECKPOINT
 from hfpipe.hub.prepare import Naming, find_final_step, prepare_checkpoint, prepare_final
-from hfpipe.hub.push import find_default_name, list_pushes, record_push
+from hfpipe.hub.push import find_default_name, record_push
 from hfpipe.hub.repository import Target, find_account, find_visibility
 from hfpipe.hub.uploads import Job, Outcome, Uploads
 from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder
@@ -44,6 +44,7 @@ class RunPusher:
         self.target = target
         self.uploads = Uploads(target)
         self.failed: dict[int, str] = {}
+        self.missing_final: str | None = "there was no answer in time"
         self.is_public_told = False
 
     def push_save(self, step: int) -> None:
@@ -61,8 +62,8 @@ class RunPusher:
                 state_folder=state_folders.get(strategy),
                 tag=self._tag(step),
             )
-        except HubError as error:
-            self._note(Outcome(step, False, problems=tuple(map(str, error.problems))))
+        except (HfpipeError, OSError) as error:
+            self._note(Outcome(step, False, problems=_reasons(error)))
             return
         gives_way = strategy != "all_checkpoints" and not self.settings.hub_tag_steps
         self.uploads.put(Job(prepared, gives_way))
@@ -74,8 +75,8 @@ class RunPusher:
         try:
             folder = self._folder("final")
             prepared = prepare_final(self.directory, folder, naming=self._naming(), tag=self._tag(step))
-        except HubError as error:
-            self._note(Outcome(step, True, problems=tuple(map(str, error.problems))))
+        except (HfpipeError, OSError) as error:
+            self._note(Outcome(step, True, problems=_reasons(error)))
         else:
             self.uploads.put(Job(prepared, is_final=True))
         waiting = self.uploads.count_bytes()
@@ -83,7 +84,7 @@ class RunPusher:
         if waiting:
             logger.info("pushing to %s: %.1f MB, waiting up to %d s", self.target.name, waiting / 1e6, seconds)
         self._end(seconds)
-        for line in self._describe_missing(step):
+        for line in self._describe_missing():
             logger.warning(line)
 
     def leave(self) -> None:
@@ -107,6 +108,9 @@ class RunPusher:
         step, pushed = outcome.step, outcome.pushed
         if pushed is None:
             reason = "; ".join(outcome.problems)
+            if outcome.is_final:
+                self.missing_final = reason
+                return
             if reason not in self.failed.values():
                 logger.warning("step %s was not pushed, the run goes on: %s", f"{step:,}", reason)
             self.failed[step] = reason
@@ -115,21 +119,19 @@ class RunPusher:
         if not pushed.private and self.settings.hub_private_repo and not self.is_public_told:
             tell_public(pushed.repository)
             self.is_public_told = True
-        self.failed.pop(step, None)
+        if outcome.is_final:
+            self.missing_final = None
         record_push(self.directory, pushed)
 
-    def _describe_missing(self, final_step: int) -> Iterator[str]:
+    def _describe_missing(self) -> Iterator[str]:
         """Yield a line for what has not arrived and should have, with the command that pushes it."""
         command = f"hfpipe push {self.directory}"
-        if not any(each["is_final"] for each in list_pushes(self.directory)):
-            reason = self.failed.get(final_step, "there was no answer in time")
-            yield f"the finished model is not on the Hub ({reason}); push it by: {command}"
-        if self.settings.hub_strategy == "all_checkpoints":
-            missing = [step for step in sorted(self.failed) if step != final_step or len(self.failed) > 1]
-            kept = [step for step in missing if checkpoint_folder(self.directory / CHECKPOINTS, step).is_dir()]
-            if kept:
-                options = " ".join(f"--checkpoint {step}" for step in kept)
-                yield f"{len(kept):,} checkpoint(s) are not on the Hub; push them by: {command} {options}"
+        if self.missing_final is not None:
+            yield f"the finished model is not on the Hub ({self.missing_final}); push it by: {command}"
+        kept = [step for step in self.failed if checkpoint_folder(self.directory / CHECKPOINTS, step).is_dir()]
+        if kept and self.settings.hub_strategy == "all_checkpoints":
+            options = " ".join(f"--checkpoint {step}" for step in sorted(kept))
+            yield f"checkpoints that are not on the Hub: {len(kept):,}; push them by: {command} {options}"
 
     def _folder(self, name: int | str) -> Path:
         return self.directory / WAITING_FOLDER / str(name)
@@ -188,6 +190,11 @@ def tell_public(name: str) -> None:
         "repository is made); change that in its settings on the Hub",
         name,
     )
+
+
+def _reasons(error: HfpipeError | OSError) -> tuple[str, ...]:
+    """Return what kept a folder from being prepared: a full disk is no reason to end a run either."""
+    return tuple(map(str, error.problems)) if isinstance(error, HfpipeError) else (str(error),)
 
 
 def _check_access(config: RunConfig, name: str) -> str:

@@ -5,7 +5,7 @@ in silence or with a word that helps nobody, and are put right here: parameters 
 accelerate would shard twice.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
@@ -40,7 +40,7 @@ def finish_preparation(trainer: "PlannedTrainer", checkpoint: str | None) -> Non
         CheckpointError: If the checkpoint cannot be loaded.
     """
     if trainer.is_fsdp_enabled:
-        check_trained(trainer.network, trainer.optimizer)
+        check_trained(trainer.network, cast("torch.optim.Optimizer", trainer.optimizer))
     if trainer.is_deepspeed_enabled and checkpoint is not None:
         trainer._load_from_checkpoint(checkpoint)
         trainer._load_optimizer_and_scheduler(checkpoint)

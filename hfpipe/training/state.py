@@ -8,14 +8,14 @@ with makes the steps it would have made, or none.
 import logging
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.training.gathering import is_sharded
-from hfpipe.training.optimizer_state import collect_optimizer_state, name_optimizer, restore_optimizer_state
+from hfpipe.training.optimizer_state import collect_optimizer_state, restore_optimizer_state
 from hfpipe.training.state_files import REMEDY, damaged, read_state, write_state
 from hfpipe.training.zero_state import collect_zero_state, restore_zero_state
 
@@ -35,14 +35,14 @@ def save_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> Non
     Raises:
         CheckpointError: If the optimizer or the schedule keeps something that cannot be stored.
     """
-    writes = trainer.args.should_save
+    writes, optimizer = trainer.args.should_save, cast("Any", trainer.optimizer)
     if trainer.is_deepspeed_enabled:
-        state = collect_zero_state(trainer.network, trainer.optimizer.optimizer, keep=writes)
+        state = collect_zero_state(trainer.network, optimizer.optimizer, keep=writes)
     elif writes or is_sharded(trainer.network):
-        state = collect_optimizer_state(trainer.network, trainer.optimizer, keep=writes)
+        state = collect_optimizer_state(trainer.network, optimizer, keep=writes)
     if writes:
-        write_state(folder, OPTIMIZER, state, owner=f"optimizer {name_optimizer(trainer.optimizer)}")
-        schedule = trainer.lr_scheduler
+        write_state(folder, OPTIMIZER, state, owner=f"optimizer {state['optimizer']}")
+        schedule = cast("Any", trainer.lr_scheduler)
         write_state(folder, SCHEDULER, schedule.state_dict(), owner=f"schedule {type(schedule).__name__}")
 
 
@@ -53,11 +53,12 @@ def load_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> Non
         CheckpointError: If one is missing, damaged, of an earlier version or of another run.
     """
     refuse_pickled(folder)
+    optimizer = cast("Any", trainer.optimizer)
     saved, place = read_state(folder, OPTIMIZER), folder / f"{OPTIMIZER}.json"
     if trainer.is_deepspeed_enabled:
-        restore_zero_state(trainer.network, trainer.optimizer.optimizer, saved, place=place)
+        restore_zero_state(trainer.network, optimizer.optimizer, saved, place=place)
     else:
-        restore_optimizer_state(trainer.network, trainer.optimizer, saved, place=place)
+        restore_optimizer_state(trainer.network, optimizer, saved, place=place)
     restore_fields(trainer.lr_scheduler, read_state(folder, SCHEDULER), place=folder / f"{SCHEDULER}.json")
 
 
@@ -116,7 +117,7 @@ def load_random_state(trainer: "PlannedTrainer", folder: Path) -> None:
 def collect_random_state(device: torch.device) -> dict[str, Any]:
     """Return the states of Python, NumPy, torch on the CPU and torch on `device`."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    kind, keys, position, has_gauss, cached = cast("tuple[Any, ...]", np.random.get_state())
     return {
         "python": {"version": version, "numbers": torch.tensor(numbers), "gauss": gauss},
         "numpy": {

@@ -73,6 +73,7 @@ class _Found:
     storages: set[int] = field(default_factory=set)
 
     def add(self, name: str, value: torch.Tensor) -> None:
+        """Take a tensor to be written under `name`."""
         own = value.detach().cpu().contiguous()
         # safetensors takes whole tensors that share no memory; optimizers may keep one table for all parameters
         if own.untyped_storage().data_ptr() in self.storages or own.untyped_storage().nbytes() != own.nbytes:

@@ -6,6 +6,8 @@ from hfpipe.errors import ConfigError, Problem
 from hfpipe.evaluation.metrics import compute_metrics, find_metric_names, language_model_metrics
 from hfpipe.training.datasets import BlockRows, LabelledRows
 from hfpipe.training.evaluation_loop import Outcome
+from hfpipe.training.mixed_rows import MixedBlocks
+from hfpipe.training.mixture_log import score_blocks_by_source, score_rows_by_source
 from hfpipe.training.objectives import CausalLMObjective, Objective, plain_classification_objective
 from hfpipe.training.trainer import Task
 
@@ -20,8 +22,12 @@ def classification_task(objective: Objective, config: RunConfig, parts: Labelled
 
     def score(outcome: Outcome) -> dict[str, float]:
         assert outcome.logits is not None and isinstance(outcome.rows, LabelledRows)
-        scores = compute_metrics(parts.problem_type, outcome.logits, outcome.rows.targets)
-        return {"loss": outcome.loss, **scores}
+        logits, targets = outcome.logits, outcome.rows.targets
+        scores = compute_metrics(parts.problem_type, logits, targets)
+        by_source = score_rows_by_source(
+            outcome, lambda rows: compute_metrics(parts.problem_type, logits[rows], targets[rows])
+        )
+        return {"loss": outcome.loss, **scores, **by_source}
 
     plain = plain_classification_objective(parts.problem_type)
     return Task(objective, plain, score, keep_predictions=True, window_pooling=config.data.window_pooling)
@@ -42,7 +48,8 @@ def causal_lm_task(objective: Objective) -> Task:
     """Return the task of predicting each next token."""
 
     def score(outcome: Outcome) -> dict[str, float]:
-        assert isinstance(outcome.rows, BlockRows)
-        return language_model_metrics(outcome.loss_sum, int(outcome.item_count), outcome.rows.byte_count)
+        assert isinstance(outcome.rows, BlockRows | MixedBlocks)
+        scores = language_model_metrics(outcome.loss_sum, int(outcome.item_count), outcome.rows.byte_count)
+        return scores | score_blocks_by_source(outcome)
 
     return Task(objective, CausalLMObjective(), score, keep_predictions=False)

@@ -21,9 +21,9 @@ _SCALER_FIELDS = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis
 
 
 def refuse_stage_3(stage: int) -> None:
-    """Raise a TrainingError for a stage whose checkpoints cannot be written without pickle here."""
+    """Raise a TrainingError for a stage whose checkpoints only DeepSpeed's own pickles could hold."""
     if stage > 2:
-        rule = "its checkpoints need pickle"
+        rule = "its weights are in pieces that are not put together here"
         remedy = "set zero_stage: 2, or shard the weights too with accelerate_configs/fsdp2.yaml"
         raise TrainingError(Problem("the accelerate file", f"zero_stage {stage}", rule, remedy))
 

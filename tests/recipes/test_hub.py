@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import yaml
 from conftest import run_recipe_here
 from hub_server import READ_TOKEN, WRITE_TOKEN, Fault, HubServer
 from interruption import interrupted_after
+from typer.testing import CliRunner
 
+from hfpipe.cli import app
 from hfpipe.errors import CheckpointError, ConfigError, HubError, Stopped
 from hfpipe.records.run_directory import read_history, read_json
 from hfpipe.training import pushing
@@ -98,13 +101,23 @@ def model_index(card: str) -> dict[str, float]:
     return {metric["name"]: metric["value"] for metric in own["metrics"]}
 
 
+def timeless_history(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the history without what was measured by the clock."""
+    clocked = ("_runtime", "_per_second")
+    events = read_history(run_dir / "history.jsonl")
+    return [{name: value for name, value in event.items() if not name.endswith(clocked)} for event in events]
+
+
 def digest(run_dir: Path) -> str:
     return hashlib.sha256((run_dir / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_the_finished_model_comes_back_with_the_scores_of_the_run(hub: HubServer, settings: dict[str, Any]) -> None:
+def test_the_finished_model_comes_back_with_the_scores_of_the_run(
+    hub: HubServer, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import snapshot_download
+    from transformers import pipeline
 
     from hfpipe.inference.loading import load_classifier
     from hfpipe.inference.predict import score_texts
@@ -115,48 +128,43 @@ def test_the_finished_model_comes_back_with_the_scores_of_the_run(hub: HubServer
     assert repository.private
     assert set(repository.head.files) == {*TOP, ".gitattributes"}
     metrics = read_json(run_dir / "metrics.json")
-    assert model_index(hub.read(NAME, "README.md").decode())["accuracy"] == metrics["eval_accuracy"]
+    card = hub.read(NAME, "README.md").decode()
+    assert model_index(card)["accuracy"] == metrics["eval_accuracy"]
     assert json.loads(hub.read(NAME, "metrics.json")) == metrics
-    folder = snapshot_download(NAME)
-    texts = ["good great film", "dull poor scene", "a fine plot and music number 7"]
-    scores = []
-    for place in (run_dir, Path(folder)):
-        classifier = load_classifier(place)
-        answers = score_texts(classifier.model, classifier.tokenizer, texts, treatment=classifier.treatment)
-        scores.append([answer.tolist() for answer in answers])
-    assert scores[0] == scores[1]
     (pushed,) = read_json(run_dir / "run.json")["pushes"]
-    assert pushed["commit"] == repository.head.id
-    assert pushed["is_final"] is True
+    assert (pushed["commit"], pushed["is_final"]) == (repository.head.id, True)
 
+    texts = ["good great film", "dull poor scene", "a fine plot and music number 7"]
+    classifier = load_classifier(run_dir)
+    scores = score_texts(classifier.model, classifier.tokenizer, texts, treatment=classifier.treatment)
+    told = pipeline("text-classification", model=snapshot_download(NAME))(texts, top_k=None)
+    for own, answers in zip(scores, told, strict=True):
+        by_label = {answer["label"]: answer["score"] for answer in answers}
+        assert [by_label[label] for label in classifier.label_names] == pytest.approx(own.tolist(), abs=1e-6)
 
-@pytest.mark.usefixtures("logged_in")
-def test_the_code_of_the_card_runs(
-    hub: HubServer, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_recipe_here("finetune_classifier", settings)
-    for card, folder in ((hub.read(NAME, "README.md").decode(), Path()), (None, settings["output_dir"])):
-        text = card or (folder / "README.md").read_text(encoding="utf-8")
-        monkeypatch.chdir(folder)
+    # the code of the card is run as it stands: from the Hub, and from the run directory
+    assert f'model="{NAME}"' in card
+    monkeypatch.chdir(run_dir)
+    for text in (card, (run_dir / "README.md").read_text(encoding="utf-8")):
         capsys.readouterr()
         exec(text.split("```python\n")[1].split("```")[0], {})
         assert "'label': 'pos'" in capsys.readouterr().out
-    assert f'model="{NAME}"' in hub.read(NAME, "README.md").decode()
 
 
 @pytest.mark.usefixtures("logged_in")
 def test_every_save_has_the_scores_of_its_own_weights(hub: HubServer, settings: dict[str, Any]) -> None:
     # tags keep each save from giving way to the next
-    run_recipe_here("finetune_classifier", {**settings, "hub_strategy": "every_save", "hub_tag_steps": "true"})
-    assert titles(hub)[1:] == ["Step 4", "Step 8", "Step 12", "Finished model, step 12"]
+    settings |= {"hub_strategy": "every_save", "hub_tag_steps": "true", "num_train_epochs": 1, "eval_steps": 3}
+    run_recipe_here("finetune_classifier", settings)
+    assert titles(hub)[1:] == ["Step 3", "Step 6", "Finished model, step 6"]
     history = read_history(settings["output_dir"] / "history.jsonl")
-    for step in (4, 8, 12):
+    for step in (3, 6):
         (event,) = [event for event in history if event["step"] == step and "eval_loss" in event]
         card = hub.read(NAME, "README.md", revision=f"step-{step}").decode()
         assert model_index(card)["loss"] == event["eval_loss"]
         own = set(hub.repository(NAME).find(f"step-{step}").files)  # type: ignore[union-attr]
         assert own == {*TOP, ".gitattributes"}
-    assert "while training was still under way" in hub.read(NAME, "README.md", revision="step-4").decode()
+    assert "while training was still under way" in hub.read(NAME, "README.md", revision="step-3").decode()
     assert "under way" not in hub.read(NAME, "README.md").decode()
 
 
@@ -164,35 +172,107 @@ def test_every_save_has_the_scores_of_its_own_weights(hub: HubServer, settings: 
 def test_a_run_goes_on_elsewhere_and_ends_in_the_same_bits(
     hub: HubServer, settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    # several evaluations are right in every row, and the first of them is the best: it has to travel too
+    settings["metric_for_best_model"] = "accuracy"
     run_recipe_here("finetune_classifier", {**settings, "push_to_hub": "false", "output_dir": tmp_path / "straight"})
+    best = read_json(tmp_path / "straight" / "run.json")["best_step"]
+    assert best == 8
     kept = {**settings, "hub_strategy": "checkpoint", "hub_revision": "night/run"}
-    with interrupted_after(10), pytest.raises(Stopped) as stop:
+    with interrupted_after(12), pytest.raises(Stopped) as stop:
         run_recipe_here("finetune_classifier", kept)
+    assert best < stop.value.step < 12
     files = set(hub.repository(NAME).find("night/run").files)  # type: ignore[union-attr]
-    assert {name.removeprefix("last-checkpoint/") for name in files if name.startswith("last-")} == STATE
-    text = json.dumps(
-        [
-            hub.read(NAME, f"last-checkpoint/{name}", revision="night/run").decode()
-            for name in STATE
-            if name.endswith(".json")
-        ]
+    for folder in ("last-checkpoint", "best-checkpoint"):
+        assert {name.removeprefix(f"{folder}/") for name in files if name.startswith(folder)} == STATE
+    told = [hub.read(NAME, path, revision="night/run") for path in files if path.endswith((".json", ".jsonl", ".md"))]
+    assert not any(
+        str(tmp_path).encode() in text or str(settings["train_file"].parent).encode() in text for text in told
     )
-    assert str(tmp_path) not in text
     # another machine: neither the folder nor the places of the files are the same
     moved = tmp_path / "elsewhere" / "reviews_44.csv"
     moved.parent.mkdir()
     shutil.copy(settings["train_file"], moved)
-    there = {**kept, "train_file": moved, "output_dir": tmp_path / "there", "push_to_hub": "false"}
-    del there["hub_strategy"], there["hub_revision"]
+    there = {**settings, "train_file": moved, "output_dir": tmp_path / "there", "push_to_hub": "false"}
     run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": f"{NAME}@night/run"})
-    sessions = read_json(tmp_path / "there" / "run.json")["sessions"]
-    assert sessions[-1]["from_step"] == stop.value.step
+    assert read_json(tmp_path / "there" / "run.json")["sessions"][-1]["from_step"] == stop.value.step
     assert digest(tmp_path / "there") == digest(tmp_path / "straight")
-    events = [
-        [
-            {key: value for key, value in event.items() if "runtime" not in key and "per_second" not in key}
-            for event in read_history(tmp_path / name / "history.jsonl")
-        ]
-        for name in ("there", "straight")
-    ]
-    assert events[0] == events[1]
+    assert timeless_history(tmp_path / "there") == timeless_history(tmp_path / "straight")
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_checkpoint_that_does_not_fit_is_refused(hub: HubServer, settings: dict[str, Any], tmp_path: Path) -> None:
+    with interrupted_after(3), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", {**settings, "hub_strategy": "all_checkpoints"})
+    there = {**settings, "output_dir": tmp_path / "there", "resume_from_checkpoint": NAME}
+    with pytest.raises(CheckpointError) as error:
+        run_recipe_here("finetune_classifier", {**there, "learning_rate": 1e-3, "seed": 7})
+    assert str(error.value) == (
+        "the run directory has 2 problems:\n"
+        "  - --seed: 7: another value than the run began with, 42; "
+        "set it back, or begin anew with fresh_start: true or another output_dir\n"
+        "  - --learning_rate: 0.001: another value than the run began with, 0.003; "
+        "set it back, or begin anew with fresh_start: true or another output_dir"
+    )
+    assert not (tmp_path / "there").exists()
+    other = tmp_path / "reviews_44.csv"
+    other.write_text(Path(settings["train_file"]).read_text() + "one more line,pos\n")
+    with pytest.raises(CheckpointError, match=r"reviews_44\.csv: its content is no longer what this run began with"):
+        run_recipe_here("finetune_classifier", {**there, "train_file": other})
+
+    repository = hub.repository(NAME)
+    pickled = hub.hub.storage.add_small(b"\x80\x04.")
+    (state,) = [path for path in repository.head.files if path.endswith("trainer_state.json")]
+    trojan = state.replace("trainer_state.json", "optimizer.pt")
+    repository.commit("main", "Trojan", files={**repository.head.files, trojan: pickled})
+    with pytest.raises(HubError, match=rf"{NAME}@main: offers {trojan}, whose reading can run any code"):
+        run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": f"{NAME}@main"})
+    assert not any("optimizer.pt" in seen.path for seen in hub.log)
+    hub.hub.storage.create("model", "tester/empty", private=False)
+    with pytest.raises(HubError, match="tester/empty: holds no checkpoint to go on from"):
+        run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": "tester/empty"})
+
+
+def test_pushing_needs_a_token_that_may_write(
+    hub: HubServer, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="--push_to_hub: true: pushing needs an access token, and there is none; set"):
+        run_recipe_here("finetune_classifier", settings)
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    with pytest.raises(ConfigError, match="--push_to_hub: true: the access token may only read"):
+        run_recipe_here("finetune_classifier", settings)
+    monkeypatch.setenv("HF_TOKEN", "hf_unknown")
+    with pytest.raises(ConfigError, match=r"the access token: the Hub answered 401 \(Invalid user token"):
+        run_recipe_here("finetune_classifier", settings)
+    assert not settings["output_dir"].exists()
+
+
+@pytest.mark.usefixtures("logged_in", "impatient")
+def test_what_a_hub_that_is_away_missed_is_pushed_later(
+    hub: HubServer, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.stop()
+    caplog.set_level("INFO", logger="hfpipe")
+    settings |= {"hub_strategy": "checkpoint", "num_train_epochs": 1}
+    run_recipe_here("finetune_classifier", settings)
+    run_dir = settings["output_dir"]
+    assert read_json(run_dir / "run.json")["status"] == "done"
+    assert "training begins, and pushing is tried when there is something to push" in caplog.text
+    assert f"push it by: hfpipe push {run_dir}" in caplog.text
+    assert not (run_dir / ".hub").exists()
+    hub.start()
+    result = CliRunner().invoke(app, ["push", str(run_dir)])
+    assert result.exit_code == 0, result.output
+    assert titles(hub)[-1] == "Finished model, step 6"
+
+
+@pytest.mark.usefixtures("logged_in", "impatient")
+def test_a_hub_that_hangs_does_not_stop_or_slow_a_run(
+    hub: HubServer, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.faults.append(Fault("*", "", seconds=60.0, times=99))
+    began = time.monotonic()
+    run_recipe_here("finetune_classifier", {**settings, "hub_strategy": "every_save", "num_train_epochs": 1})
+    # half a second to ask at the start, two to wait at the end: the rest is the run itself
+    assert time.monotonic() - began < 30
+    assert read_json(settings["output_dir"] / "run.json")["status"] == "done"
+    assert "the finished model is not on the Hub (there was no " in caplog.text

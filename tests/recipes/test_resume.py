@@ -222,6 +222,32 @@ def test_a_checkpoint_to_go_on_from_needs_its_run(reviews_csv: Callable[[int], P
     )
 
 
+def test_a_checkpoint_with_damaged_state_is_refused(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "output_dir": tmp_path / "run"}
+    with interrupted_after(3), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    (newest,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-2")
+    state = [f"{name}.{kind}" for name in ("optimizer", "rng_state_0") for kind in ("json", "safetensors")]
+    assert {*state, "scheduler.json"} <= {path.name for path in newest.iterdir()}
+    assert {path.suffix for path in newest.iterdir()} == {".json", ".safetensors"}
+    for name in (*state, "scheduler.json"):
+        whole = (newest / name).read_bytes()
+        (newest / name).unlink()
+        with pytest.raises(CheckpointError, match=f"{name}: is missing; put the checkpoint's files back"):
+            run_recipe_here("finetune_classifier", settings)
+        (newest / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(CheckpointError, match=rf"{name}.*(is not JSON|cannot be read)"):
+            run_recipe_here("finetune_classifier", settings)
+        (newest / name).write_bytes(whole)
+    shutil.move(newest / "optimizer.json", newest / "optimizer.pt")
+    with pytest.raises(CheckpointError, match=r"an earlier version wrote its state as optimizer\.pt"):
+        run_recipe_here("finetune_classifier", settings)
+    shutil.move(newest / "optimizer.pt", newest / "optimizer.json")
+    run_recipe_here("finetune_classifier", settings)
+
+
 def test_another_precision_or_number_of_rows_is_refused(
     checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
 ) -> None:

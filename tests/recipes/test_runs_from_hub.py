@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_recipe_here, to_argv
 from hub_contents import REVIEWS, make_rows, publish_data, publish_model
-from hub_server import READ_TOKEN, HubServer
+from hub_server import READ_TOKEN, Fault, HubServer
 
 MODEL = "acme/encoder"
 SETTINGS: dict[str, Any] = {
@@ -81,10 +81,14 @@ def test_two_processes_download_once_and_are_refused_together(
     publish_data({"train": make_rows(24), "validation": make_rows(8, offset=24)})
     publish_model(checkpoints("bert"), MODEL)
     settings = {**SETTINGS, "dataset_name": REVIEWS, "model_name_or_path": MODEL, "output_dir": tmp_path / "run"}
+    hub.faults.append(Fault("GET", "model.safetensors", seconds=4.0))
     done = launch_two(settings, timeout=300)
     assert done.returncode == 0, done.stderr
-    weights = [seen for seen in hub.requests("GET", "/resolve/") if seen.path.endswith("model.safetensors")]
-    assert len(weights) == 1
+    weights = [place for place, seen in enumerate(hub.log) if seen.path.endswith("model.safetensors")]
+    assert [hub.log[place].method for place in weights] == ["GET"]
+    # the first process asks three times what the model has; the second was to wait for the weights
+    questions = [seen for seen in hub.log[: weights[0]] if seen.path.startswith("/api/models/acme/encoder/revision/")]
+    assert len(questions) == 3
     refused = launch_two({**settings, "output_dir": tmp_path / "other", "train_split_name": "trian"}, timeout=120)
     assert refused.returncode == 1
     told = "train_split_name: trian: acme/reviews has no split of this name; there are 'train', 'validation'"

@@ -68,6 +68,13 @@ def test_a_class_of_one_row_stays() -> None:
     assert len(held_out) == 2
 
 
+def test_rows_that_must_stay_are_not_held_out() -> None:
+    strata = Strata(np.array([0, 0, 1, 2, 2, 2]), np.array([True, True, False, True, False, False]))
+    assert strata.room().tolist() == [0, 0, 2]
+    for seed in range(5):
+        assert set(hold_out(strata, 0.5, seed=seed)[1]) == {4, 5}
+
+
 def test_repeats_and_contradictions_are_told_apart() -> None:
     texts = ["a", "b", "a", "c", "b", "b", "a"]
     labels = ["1", "1", "1", "0", "0", "1", "1"]

@@ -14,6 +14,7 @@ from hfpipe.data.accounting import fingerprint
 from hfpipe.data.findings import Findings
 from hfpipe.data.records import Reading, open_records
 from hfpipe.data.sources import PartSource, Sources, find_sources
+from hfpipe.repositories import Wanted, download
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +31,10 @@ def load(*, labelled: bool = True, cache_dir: Path | None = None, **named: objec
     return sources, findings.notes
 
 
-def refusals(**named: object) -> list[str]:
+def refusals(*, cache_dir: Path | None = None, **named: object) -> list[str]:
     findings = Findings()
-    find_sources(DataSettings(**{"dataset_name": REVIEWS, **named}), findings)  # type: ignore[arg-type]
+    given = DataSettings(**{"dataset_name": REVIEWS, **named})  # type: ignore[arg-type]
+    find_sources(given, findings, cache_dir=None if cache_dir is None else str(cache_dir))
     return [str(problem) for problem in findings.problems()]
 
 
@@ -153,6 +155,17 @@ def test_without_the_hub_the_cache_serves_the_revision(hub: HubServer, tmp_path:
     (told,) = refusals()
     assert told.startswith("dataset_name: acme/reviews: is not whole in the cache ")
     assert told.endswith("; try again with a connection, or give files as train_file; the cache holds acme/reviews")
+
+
+def test_a_cache_that_lacks_the_rows_of_a_revision_does_not_serve_others(hub: HubServer, tmp_path: Path) -> None:
+    publish_data({"train": make_rows(4)})
+    load(cache_dir=tmp_path)
+    publish_data({"train": make_rows(6)})
+    wanted = Wanted("dataset", REVIEWS, "main", "dataset_name", "dataset_revision", str(tmp_path))
+    download(wanted, ["README.md"])
+    hub.stop()
+    (told,) = refusals(cache_dir=tmp_path)
+    assert told.startswith(f"dataset_name: acme/reviews: is not whole in the cache {tmp_path}, and the Hub is not")
 
 
 def test_the_cache_does_not_guess_between_configurations(hub: HubServer) -> None:

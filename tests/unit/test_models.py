@@ -138,3 +138,51 @@ def test_a_folder_that_is_not_there_is_named() -> None:
     settings = replace(ModelSettings(), model_name_or_path="./nowhere")
     with pytest.raises(ConfigError, match=r"model_name_or_path: \./nowhere: no such folder"):
         load_tokenizer(settings)
+
+
+def test_types_of_tokens_are_left_out_where_the_model_knows_one_only(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizer
+
+    tokenizer = BertTokenizer(
+        vocab={word: index for index, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"))}
+    )
+    for types, expected in ((2, True), (1, False)):
+        folder = tmp_path / str(types)
+        config = BertConfig(
+            hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, type_vocab_size=types
+        )
+        config.vocab_size = len(tokenizer)
+        BertModel(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        settings = ModelSettings(model_name_or_path=str(folder))
+        own = load_tokenizer(settings)
+        load_classifier(settings, ("neg", "pos"), own)
+        found = tokenize_texts(own, ["a"], text_pairs=["a"], rule=LengthRule(8)).type_ids
+        assert (found is not None) == expected
+        own.save_pretrained(folder / "run")
+        assert ("token_type_ids" in AutoTokenizer.from_pretrained(folder / "run")("a", "a")) == expected
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "names"),
+    [
+        ("multi_label_classification", ("a", "b", "c")),
+        ("regression", ("stars",)),
+        ("single_label_classification", "ab"),
+    ],
+)
+def test_the_config_says_what_the_labels_are(
+    problem_type: str, names: tuple[str, ...], checkpoints: Callable[[str], Path]
+) -> None:
+    settings = ModelSettings(model_name_or_path=str(checkpoints("bert")))
+    loaded = load_classifier(settings, names, load_tokenizer(settings), problem_type=problem_type)
+    assert loaded.model.config.problem_type == problem_type
+    assert loaded.model.config.id2label == dict(enumerate(names))
+    assert loaded.model.config.num_labels == len(names)
+
+
+def test_texts_are_cut_on_the_right_whatever_the_tokenizer_file_says(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["a good film"], 300, show_progress=False)
+    tokenizer.truncation_side = "left"
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(ModelSettings(model_name_or_path=str(tmp_path))).truncation_side == "right"

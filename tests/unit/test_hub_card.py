@@ -1,0 +1,152 @@
+"""What a model card says of a run, and that the Hub can read it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hub_runs import METRICS, make_facts, make_record
+from huggingface_hub import ModelCard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfpipe.hub.card import render_card
+from hfpipe.hub.card_facts import hub_name
+from hfpipe.hub.card_text import MAX_EXAMPLE, plain, shorten
+from hfpipe.models.sources import DEMO_ENCODER, DEMO_ENCODER_HUB_NAME
+
+
+def metadata(card: str) -> dict[str, Any]:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def section(card: str, heading: str) -> str:
+    return card.split(f"## {heading}\n\n")[1].split("\n## ")[0]
+
+
+def code(card: str) -> str:
+    return card.split("```python\n")[1].split("```")[0]
+
+
+def test_metadata_comes_back_as_it_was_written() -> None:
+    facts = make_facts(make_record(), model_id="tester/reviews")
+    data = ModelCard(render_card(facts)).data
+    assert data.library_name == "transformers"
+    assert data.pipeline_tag == "text-classification"
+    assert data.base_model == "google/bert_uncased_L-2_H-128_A-2"
+    assert data.base_model_relation == "finetune"
+    assert data.tags == ["hfpipe", "text-classification"]
+    assert data.language is None and data.license is None and data.datasets is None
+    assert data.eval_results is not None
+    read = {(each.dataset_split, each.metric_name, each.metric_value) for each in data.eval_results}
+    assert read == {("validation", "loss", 0.25), ("validation", "accuracy", 0.875), ("test", "accuracy", 0.8)}
+    assert {each.dataset_name for each in data.eval_results} == {"reviews.csv"}
+
+
+def test_weights_without_an_evaluation_claim_no_scores() -> None:
+    card = render_card(make_facts(make_record(), metrics={}, is_finished=False, step=3))
+    assert "model-index" not in metadata(card)
+    assert section(card, "Results").startswith("These weights were not evaluated")
+    assert "Training was not at its end when these weights were saved." in section(card, "Limits")
+
+
+def test_scores_that_are_not_finite_are_left_out() -> None:
+    card = render_card(make_facts(make_record(), metrics={"eval_loss": float("nan"), "eval_accuracy": None}))
+    assert "model-index" not in metadata(card)
+
+
+def test_demo_names_are_those_of_the_hub() -> None:
+    assert hub_name(DEMO_ENCODER) == DEMO_ENCODER_HUB_NAME
+    run = make_record(train_file=None, dataset_name="demo:imdb", model_name_or_path="demo:minilm")
+    card = render_card(make_facts(run))
+    assert metadata(card)["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert metadata(card)["datasets"] == ["stanfordnlp/imdb"]
+    assert "Maas, Andrew L." in card
+    assert "without an explicit licence" in card
+
+
+def test_a_folder_is_no_base_model(tmp_path: Path) -> None:
+    (tmp_path / "own-bert").mkdir()
+    card = render_card(make_facts(make_record(model_name_or_path=tmp_path / "own-bert")))
+    assert "base_model" not in metadata(card)
+    assert str(tmp_path) not in card and "secret place" not in card
+    assert "the checkpoint `own-bert` trained further on `reviews.csv` (40 rows)" in card
+
+
+def test_labels_are_shown_with_texts_that_cannot_do_harm() -> None:
+    quoted = [("neg", "a dull | <b>film</b> by @somebody"), ("pos", "x" * 300)]
+    labels = section(render_card(make_facts(make_record(), examples=quoted)), "Labels")
+    lines = labels.splitlines()
+    assert lines[0] == "| label | train rows | validation rows | a text of the validation part |"
+    assert lines[2] == "| neg | 35 | 10 | a dull &#124; &lt;b&gt;film&lt;/b&gt; by &#64;somebody |"
+    assert lines[3] == f"| pos | 5 | 6 | {'x' * (MAX_EXAMPLE - 3)}... |"
+    assert "they may name real persons" in labels
+    assert "a text of" not in section(render_card(make_facts(make_record())), "Labels")
+
+
+@given(st.text(max_size=200))
+def test_quoted_text_stays_one_line_without_marks(text: str) -> None:
+    line = plain(shorten(text))
+    assert not set(line) & set("\n\r\t|<>`*_[]@\\")
+    assert len(shorten(text)) <= MAX_EXAMPLE
+
+
+def test_limits_are_stated_from_the_facts() -> None:
+    limits = section(render_card(make_facts(make_record())), "Limits")
+    assert "25.0 % of the validation texts are longer than 256 tokens; what was not kept was not read." in limits
+    assert "The labels are uneven: 35 training rows of neg, 5 of pos." in limits
+    assert "The validation part has 16 rows: its accuracy of 0.8750 is known to about 0.17." in limits
+    assert "There was no test part" in limits
+
+
+def test_data_and_settings_are_those_of_the_run() -> None:
+    card = render_card(make_facts(make_record(learning_rate="3e-5", per_device_train_batch_size=8)))
+    assert "| train | 50 | 40 | 10 duplicate |" in section(card, "Data")
+    assert "`reviews.csv` `sha256 abababababababab`" in section(card, "Data")
+    training = section(card, "Training")
+    assert "| `learning_rate` | 3e-05 |" in training
+    assert "| rows per step | 8 = 8 a device x 1 accumulated x 1 process |" in training
+    assert "![training and evaluation loss over steps](loss_curve.png)" in training
+    assert "| 4 | 1.00 | 0.3000 | 0.2500 |" in training
+    assert "- Hardware: 2 cores of A processor, 1 process" in section(card, "Environment")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 'classifier("A text to judge", top_k=None, truncation=True, max_length=256)'),
+        ({"text_pair_column_name": "second"}, '{"text": "The first text", "text_pair": "The second text"}'),
+        ({"long_texts": "tail"}, 'classifier.tokenizer.truncation_side = "left"'),
+    ],
+)
+def test_the_code_is_that_of_the_shape(settings: dict[str, str], expected: str) -> None:
+    assert expected in code(render_card(make_facts(make_record(**settings))))
+
+
+def test_what_plain_code_does_not_do_is_said() -> None:
+    windows = section(render_card(make_facts(make_record(long_texts="windows"))), "How to use")
+    assert "read in overlapping windows whose logits are pooled (mean)" in windows
+    several = make_facts(make_record(problem_type="multi_label_classification"))
+    assert "Each label has a probability of its own" in section(render_card(several), "How to use")
+    assert "multi-label-classification" in metadata(render_card(several))["tags"]
+
+
+def test_an_adapter_is_loaded_by_peft() -> None:
+    facts = make_facts(make_record(), is_adapter=True, model_id="tester/reviews", revision="night")
+    card = render_card(facts)
+    assert metadata(card)["base_model_relation"] == "adapter"
+    assert metadata(card)["library_name"] == "peft"
+    assert 'from_pretrained("tester/reviews", revision="night", num_labels=2)' in code(card)
+
+
+def test_a_model_from_scratch_has_no_base() -> None:
+    run = make_record("pretrain_causal_lm", document_per="line")
+    run["data"]["labels"] = {}
+    card = render_card(make_facts(run, metrics={"eval_loss": 2.0, "eval_perplexity": 7.4}))
+    assert metadata(card)["pipeline_tag"] == "text-generation"
+    assert "base_model" not in metadata(card)
+    assert "A causal language model: trained from scratch on `reviews.csv` (40 documents)." in card
+    assert "It was trained from scratch with 1,234 parameters on `reviews.csv` alone" in section(card, "Limits")
+    assert "## Labels" not in card
+    assert "| perplexity | 7.4000 |" in card
+    assert METRICS["eval_loss"] != 2.0
