@@ -14,8 +14,6 @@ from hfpipe.config.entry import run_recipe
 
 def run(config: RunConfig) -> None:
     """Go through one run, from the seed to the record."""
-    from transformers import set_seed
-
     from hfpipe.data.parts import load_labelled_parts
     from hfpipe.models.adapters import add_adapter
     from hfpipe.models.classifiers import load_classifier
@@ -24,7 +22,7 @@ def run(config: RunConfig) -> None:
     from hfpipe.training.loop import score, train
     from hfpipe.training.objectives import build_classification_objective
     from hfpipe.training.preparation import build_trainer, describe_model, tokenize_labelled_parts
-    from hfpipe.training.recording import begin, finish, record_treatment, report_done
+    from hfpipe.training.recording import begin_classifier, finish, report_done
     from hfpipe.training.samples import show_classified
     from hfpipe.training.session import open_session
     from hfpipe.training.tasks import classification_task
@@ -34,11 +32,10 @@ def run(config: RunConfig) -> None:
         return report_done(session)
 
     parts = load_labelled_parts(config.data, seed=config.training.seed, cache_dir=config.model.cache_dir)
-    begin(session, parts.summary, label_names=parts.label_names)
-    record_treatment(session, parts)
+    begin_classifier(session, parts)
 
     tokenizer = load_tokenizer(config.model)
-    set_seed(config.training.seed)  # the new head draws random weights
+    session.seed()  # the new head draws random weights
     loaded = load_classifier(config.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
     model = add_adapter(config.model, loaded.model, new_parameters=loaded.new_parameters)

@@ -14,8 +14,6 @@ from hfpipe.config.entry import run_recipe
 
 def run(config: RunConfig) -> None:
     """Go through one run, from the seed to the record."""
-    from transformers import set_seed
-
     from hfpipe.data.corpora import load_corpus
     from hfpipe.models.adapters import add_adapter
     from hfpipe.models.causal import load_causal_lm
@@ -37,7 +35,7 @@ def run(config: RunConfig) -> None:
     begin(session, parts.summary)
 
     tokenizer = prepare_tokenizer(session, parts.train.texts)
-    set_seed(config.training.seed)  # a new model draws random weights
+    session.seed()  # a new model draws random weights
     whole = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
     model = add_adapter(config.model, whole)
     rows = tokenize_corpus(session, parts, tokenizer)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import Any
 
 from hfpipe.config.data_settings import DataSettings
 from hfpipe.config.setting import FINETUNE
@@ -26,7 +27,7 @@ _OWN_KEYS = ("name", "weight", "repeat")
 KEYS = (*_OWN_KEYS, *_TEXT_KEYS, *_LIST_KEYS)
 _HUB_KEYS = ("dataset_config_name", "dataset_revision", "train_split_name")
 _FILE_KEYS = ("field_delimiter", "encoding", "document_per")
-_REPLACED = ("train_file", "dataset_name", "validation_file", "test_file", "validation_split_name", "test_split_name")
+_REPLACED = ("train_file", "dataset_name", "validation_file", "test_file")
 _DOCUMENTS = ("file", "line", "paragraph")
 _DEMO = "demo:"
 _PLAIN_NAME = re.compile(r"\w[\w-]*", re.ASCII)
@@ -49,9 +50,9 @@ def read_mixture(settings: DataSettings) -> tuple[MixtureSource, ...]:
     """Return the sources of a mixture whose entries were checked; none where there is no mixture."""
     sources = []
     for entry in settings.dataset_mixture or ():
-        own = {key: _text(entry[key]) for key in _TEXT_KEYS if entry.get(key) is not None}
-        lists = {key: _list(entry[key]) for key in _LIST_KEYS if entry.get(key) is not None}
-        alone = replace(settings, dataset_mixture=None, **own, **lists)
+        own: dict[str, Any] = {key: str(entry[key]) for key in _TEXT_KEYS if entry.get(key) is not None}
+        own |= {key: _list(entry[key]) for key in _LIST_KEYS if entry.get(key) is not None}
+        alone = replace(settings, dataset_mixture=None, **own)
         weight, repeat = entry.get("weight") or 1, entry.get("repeat") or 1
         assert isinstance(weight, int | float) and isinstance(repeat, int | float), "the entries were checked"
         sources.append(MixtureSource(_name_of(entry), float(weight), int(repeat), alone))
@@ -130,10 +131,6 @@ def _is_text(key: str, value: object) -> bool:
         return bool(value) and all(isinstance(item, str | int) for item in value)
     # 'name: 2024' is read as a number where nothing says that it is a text
     return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-
-
-def _text(value: object) -> str:
-    return str(value)
 
 
 def _list(value: object) -> tuple[str, ...]:

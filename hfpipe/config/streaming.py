@@ -1,4 +1,4 @@
-"""What a run under `streaming` needs and cannot have: its data have no known length, and no process sees all of them."""
+"""What a run under `streaming` needs and cannot have: its data have no known length, and each process sees a part."""
 
 from collections.abc import Iterator
 

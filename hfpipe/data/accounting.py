@@ -24,7 +24,7 @@ REASONS: Mapping[str, str] = {
     "over_max_samples": "beyond the number of samples asked for",
     "beyond_mixture_share": "beyond its source's share of the mixture",
     "repeated_in_mixture": "used more than once an epoch, as repeat allows",
-    "over_long": "longer than max_seq_length tokens, cut at the end",
+    "over_long": "too long to be kept whole, cut as long_texts says",
     "also_in_test": "text stands in the test part too",
     "without_labels": "no label at all (an empty list or cell)",
 }

@@ -33,6 +33,11 @@ class Labels:
     values: tuple[str, ...]
     names: tuple[str, ...]
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The labels of the files that go by another name, and that name."""
+        return {value: name for value, name in zip(self.values, self.names, strict=True) if value != name}
+
     def encode(self, labels: Sequence[str]) -> np.ndarray:
         """Return the ids of `labels`, which must all be known."""
         ids = {label: index for index, label in enumerate(self.values)}

@@ -36,15 +36,20 @@ class SourceShare:
 
 
 def join_sources(named: Sequence[MixtureSource], found: Sequence[Sources], findings: Findings) -> list[Sources]:
-    """Return the sources with their training part alone and file names that differ; a file in two goes to `findings`."""
+    """Return the sources with their training part alone and file names that differ.
+
+    A file that two sources name goes to `findings`.
+    """
     seen: dict[str, str] = {}
-    joined = []
+    joined: list[Sources] = []
     for source, sources in zip(named, found, strict=True):
         files = []
         for file in sources.train.files:
             key = str(file.path.resolve())
             if key in seen:
-                problem = Problem(f"dataset_mixture: {source.name}: {file.name}", "named twice", f"{seen[key]} has it too")
+                problem = Problem(
+                    f"dataset_mixture: {source.name}: {file.name}", "named twice", f"{seen[key]} has it too"
+                )
                 findings.add("files named twice", source.name, problem)
             seen.setdefault(key, source.name)
             is_taken = any(file.name == other.name for part in joined for other in part.train.files)
@@ -144,7 +149,7 @@ def plan_mixture(sizes: Sequence[int], shares: Sequence[SourceShare]) -> np.ndar
     counts = apportion(whole, total, minimum=np.zeros_like(room), maximum=room)
     empty = [share.name for share, count in zip(shares, counts, strict=True) if not count]
     if empty:
-        scarce = min(range(len(shares)), key=lambda index: room[index] / weights[index]) if total else 0
+        scarce = min(range(len(shares)), key=lambda index: int(room[index]) / weights[index]) if total else 0
         rule = f"an epoch of {total:,} rows, which the size of '{shares[scarce].name}' limits, has none of it"
         remedy = f"raise its weight, or repeat of '{shares[scarce].name}'"
         raise DataError([Problem(f"dataset_mixture: {name}", "", rule, remedy) for name in empty])

@@ -68,8 +68,8 @@ class LabelledPart:
 class LabelledParts:
     """What a classifier trains on and is judged by.
 
-    `label_names` in the order of the label ids; of numbers to predict the label column's name alone. `sources` are
-    those of a mixture.
+    `label_names` in the order of the label ids; of numbers to predict the label column's name alone. `renamed` are the
+    labels of the files that go by another name. `sources` are those of a mixture.
     """
 
     train: LabelledPart
@@ -77,9 +77,14 @@ class LabelledParts:
     test: LabelledPart | None
     problem_type: str
     label_names: tuple[str, ...]
-    columns: ColumnChoice
+    renamed: Mapping[str, str]
     summary: DataSummary
     sources: tuple[SourceShare, ...] = ()
+
+    @property
+    def columns(self) -> ColumnChoice:
+        """The columns of the training part's files."""
+        return self.summary.columns
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def load_labelled_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
     parts = {name: _labelled_part(table, targets) for name, table in selected.items()}
     summary = _labelled_summary(_summary(selected, sources, findings), parts, targets)
     of_parts = (parts["train"], parts["validation"], parts.get("test"))
-    return LabelledParts(*of_parts, settings.problem_type, targets.names, summary.columns, summary, shares)
+    return LabelledParts(*of_parts, settings.problem_type, targets.names, targets.renamed, summary, shares)
 
 
 def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | None = None) -> DocumentParts:

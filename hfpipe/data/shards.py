@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 
 import pyarrow
 import pyarrow.parquet
+from huggingface_hub.errors import HTTPError
 
 from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns
 from hfpipe.data.findings import Findings
@@ -25,7 +26,7 @@ from hfpipe.errors import DataError, Problem
 
 _ROWS_A_BATCH = 256  # a row may be a book: some hundred at a time bound the memory
 _COPIED_BYTES = 1 << 20
-_UNREADABLE = (OSError, pyarrow.ArrowException)
+_UNREADABLE = (OSError, pyarrow.ArrowException, HTTPError)
 
 
 @dataclass(frozen=True)

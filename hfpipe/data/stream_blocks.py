@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hfpipe.data.streams import USED, Corpus, Document, Position, Share, read_stream
+from hfpipe.data.streams import START, USED, Corpus, Document, Position, Share, read_stream
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts as token ids, one list a text, without special tokens."""
@@ -27,7 +27,7 @@ class StreamState:
     first one before. `counts` are the documents read so far by fate, `tokens` those of the blocks given out.
     """
 
-    position: Position = Position()
+    position: Position = START
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     starts: tuple[int, ...] = ()
     places: tuple[str, ...] = ()

@@ -76,6 +76,9 @@ class Position(NamedTuple):
     row: int = 0
 
 
+START = Position()
+
+
 class Document(NamedTuple):
     """A document as read: its text where it is used, its fate, its place, and the position behind it."""
 

@@ -29,6 +29,11 @@ class Targets(Protocol):
         """The names of the model's outputs, in their order."""
         ...
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The labels of the files that go by another name, and that name."""
+        ...
+
     def encode(self, table: Table) -> np.ndarray:
         """Return the targets of a table, whose labels must all be known."""
         ...
@@ -65,6 +70,11 @@ class ClassTargets:
         """The names of the labels."""
         return self.labels.names
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The labels of the files that go by another name, and that name."""
+        return self.labels.renamed
+
     def encode(self, table: Table) -> np.ndarray:
         """Return the label ids."""
         return self.labels.encode(table.labels)
@@ -100,6 +110,11 @@ class LabelSetTargets:
     def names(self) -> tuple[str, ...]:
         """The names of the labels."""
         return self.labels.names
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The labels of the files that go by another name, and that name."""
+        return self.labels.renamed
 
     def encode(self, table: Table) -> np.ndarray:
         """Return 1.0 where a row has a label."""
@@ -139,6 +154,11 @@ class NumberTargets:
     def names(self) -> tuple[str, ...]:
         """The label column's name, the only one."""
         return (self.column,)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """None: numbers have no names."""
+        return {}
 
     def encode(self, table: Table) -> np.ndarray:
         """Return the numbers."""

@@ -16,7 +16,7 @@ _RECORD = (
 )
 _FILE_KEYS = ("train_file", "validation_file", "test_file")
 _PLACES = ("output_dir", "cache_dir", "resume_from_checkpoint", "logging_dir", "_name_or_path", "name_or_path")
-# '/home/me/x', '~/x', './x', '..\x', 'C:\x'; a token such as '/think' is no path
+# '/srv/me/x', '~/x', './x', '..\x', 'C:\x'; a token such as '/think' is no path
 _LOCAL = re.compile(r"(?:/[^/\n]+/|~[^/\n]*/|\.{1,2}[/\\]|\\\\|[A-Za-z]:[/\\])[^\n]*")
 
 

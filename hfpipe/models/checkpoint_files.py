@@ -118,6 +118,6 @@ def _is_small(name: str) -> bool:
     return "/" not in name and name.endswith(_SMALL_SUFFIXES)
 
 
-def find_commit(name_or_path: str) -> str | None:
+def find_commit(name_or_path: str | None) -> str | None:
     """Return the commit on the Hub that a loaded model or tokenizer is from, by its `name_or_path`; None if none."""
-    return commit_of(Path(name_or_path))
+    return None if name_or_path is None else commit_of(Path(name_or_path))

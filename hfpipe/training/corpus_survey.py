@@ -21,6 +21,7 @@ from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train
 from hfpipe.training.datasets import Batch
 from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_lengths
+from hfpipe.training.mixture_survey import survey_mixture
 from hfpipe.training.objectives import build_causal_lm_objective
 from hfpipe.training.preparation import count_bytes, describe_blocks, pack_document_parts
 from hfpipe.training.surveys import Draft, Survey
@@ -149,11 +150,22 @@ def _survey_documents(
     tokenized = tokenize_texts(tokenizer, sample.texts, rule=LengthRule(None), add_special_tokens=False)
     draft.lines.append(describe_lengths(tokenized.lengths, unit="document") + sample.note)
     block_size = draft.config.data.block_size
+    tokens_per_byte = len(tokenized.ids) / count_bytes(sample.texts)
+    if parts.sources:
+
+        def count_tokens(part: DocumentPart) -> int:
+            if not sample.is_whole:
+                return _estimate_tokens(part, tokens_per_byte)
+            whole = tokenize_texts(tokenizer, part.texts, rule=LengthRule(None), add_special_tokens=False)
+            return len(whole.ids) + len(whole) + 1
+
+        train, validation, lines = survey_mixture(parts, count_tokens, block_size=block_size, note=sample.note)
+        draft.lines += lines
+        return train, validation
     if sample.is_whole:
         rows = pack_document_parts(parts, tokenizer, block_size=block_size)
         draft.lines += describe_blocks(rows)
         return rows.train.lengths, rows.validation.lengths
-    tokens_per_byte = len(tokenized.ids) / count_bytes(sample.texts)
     blocks = {}
     for name, part in {"train": parts.train, "validation": parts.validation, "test": parts.test}.items():
         if part is not None:

@@ -17,10 +17,10 @@ from hfpipe.training.checkpoints import (
     mean_unlogged_loss,
 )
 from hfpipe.training.datasets import Rows
+from hfpipe.training.mixture_log import SourceCounts
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.pushing import PushSaves
 from hfpipe.training.recording import end
-from hfpipe.training.mixture_log import SourceCounts
 from hfpipe.training.session import Session
 from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer

@@ -16,9 +16,7 @@ from hfpipe.training.preparation import pack_documents
 from hfpipe.training.row_sources import RowSources
 
 
-def mix_documents(
-    parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int, seed: int
-) -> MixedRows:
+def mix_documents(parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int, seed: int) -> MixedRows:
     """Return the documents of each source packed, and of the training blocks those that its share allows.
 
     Raises:
@@ -27,21 +25,25 @@ def mix_documents(
     shares = parts.sources
     train = {
         share.name: pack_documents(part, tokenizer, block_size=block_size, name=share.name, is_train=True)
-        for share, part in _divide(parts.train, shares)
+        for share, part in divide_by_source(parts.train, shares)
     }
     scored = {
         share.name: pack_documents(part, tokenizer, block_size=block_size, name=f"{share.name} (validation)")
-        for share, part in _divide(parts.validation, shares)
+        for share, part in divide_by_source(parts.validation, shares)
         if part.texts
     }
     there = [len(rows) for rows in train.values()]
     counts = plan_mixture(there, shares)
-    drawn = [draw_rows(size, int(count), seed=seed, source=n) for n, (size, count) in enumerate(zip(there, counts, strict=True))]
+    drawn = [
+        draw_rows(size, int(count), seed=seed, source=n)
+        for n, (size, count) in enumerate(zip(there, counts, strict=True))
+    ]
     table = describe_mixture(shares, there, counts.tolist(), unit="blocks")
     return MixedRows(_join(train, drawn), _join(scored), None, tuple(table), _facts(shares, train, counts.tolist()))
 
 
-def _divide(part: DocumentPart, shares: Sequence[SourceShare]) -> list[tuple[SourceShare, DocumentPart]]:
+def divide_by_source(part: DocumentPart, shares: Sequence[SourceShare]) -> list[tuple[SourceShare, DocumentPart]]:
+    """Return the documents of each source, in their order."""
     ids = find_source_ids(part.places, shares)
     rows = [np.flatnonzero(ids == number) for number in range(len(shares))]
     return [

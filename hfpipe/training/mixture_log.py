@@ -46,7 +46,10 @@ class SourceCounts(TrainerCallback):
         counts = epochs * np.bincount(sources.ids, minlength=size) + np.bincount(sources.ids[begun], minlength=size)
         found = {f"rows_{name}": int(count) for name, count in zip(sources.names, counts, strict=True)}
         if isinstance(rows, MixedBlocks):
-            found |= {f"tokens_{name}": int(count) * rows.block_size for name, count in zip(sources.names, counts, strict=True)}
+            found |= {
+                f"tokens_{name}": int(count) * rows.block_size
+                for name, count in zip(sources.names, counts, strict=True)
+            }
         return found
 
 
@@ -62,9 +65,7 @@ def score_blocks_by_source(outcome: Outcome) -> dict[str, float]:
     return metrics
 
 
-def score_rows_by_source(
-    outcome: Outcome, score: Callable[[np.ndarray], dict[str, float]]
-) -> dict[str, float]:
+def score_rows_by_source(outcome: Outcome, score: Callable[[np.ndarray], dict[str, float]]) -> dict[str, float]:
     """Return the metrics of a classifier on each source that has rows; `score` takes the ids of those rows."""
     sources = find_sources_of(outcome.rows)
     if sources is None or outcome.source_sums is None:

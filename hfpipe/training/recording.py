@@ -74,10 +74,18 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
     truncate_history(session.directory / HISTORY_FILE, session.from_step)
 
 
-def record_treatment(session: Session, parts: LabelledParts) -> None:
-    """Write what prediction needs beside the checkpoint: columns, names of labels, how long texts are treated."""
-    if not session.is_main:
-        return
+def begin_classifier(session: Session, parts: LabelledParts) -> None:
+    """Begin, and write what prediction needs beside the checkpoint: columns, names of labels, how texts are cut.
+
+    Raises:
+        CheckpointError: As `begin`.
+    """
+    begin(session, parts.summary, label_names=parts.label_names)
+    if session.is_main:
+        _record_treatment(session, parts)
+
+
+def _record_treatment(session: Session, parts: LabelledParts) -> None:
     data, columns = session.config.data, parts.columns
     settings = InferenceSettings(
         text_column_names=columns.texts,
@@ -85,7 +93,7 @@ def record_treatment(session: Session, parts: LabelledParts) -> None:
         text_pair_column_name=columns.text_pair,
         label_column_name=columns.label,
         label_delimiter=data.label_delimiter,
-        label_names=data.label_names or {},
+        label_names=parts.renamed,
         max_seq_length=data.max_seq_length,
         long_texts=data.long_texts,
         doc_stride=data.doc_stride,

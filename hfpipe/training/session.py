@@ -73,6 +73,10 @@ class Session:
         """Optimizer steps done before this session."""
         return step_of(self.checkpoint) if self.checkpoint else 0
 
+    def seed(self) -> None:
+        """Seed what draws random numbers next, whatever was drawn before."""
+        set_seed(self.config.training.seed)
+
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
         PartialState().wait_for_everyone()

@@ -12,6 +12,7 @@ from test_resume import classifier_settings, language_model_settings, outcome, s
 from hfpipe.config import load_config
 from hfpipe.errors import ConfigError
 from hfpipe.records.run_directory import read_history, read_json
+from hfpipe.training.checking import check
 
 
 def write_texts(path: Path, texts: list[str]) -> Path:
@@ -47,7 +48,8 @@ def test_a_language_model_on_two_sources(settings: dict[str, Any], tmp_path: Pat
     assert train["left_out"]["duplicate"]["count"] == 1
     last = [event for event in read_history(tmp_path / "run" / "history.jsonl") if "loss" in event][-1]
     rows = plain["blocks_used"] + reviews["blocks_used"]
-    assert last["rows_plain"] + last["rows_reviews"] == min(last["step"] * 4, 2 * rows)
+    epochs, steps = divmod(last["step"], -(-rows // 4))
+    assert last["rows_plain"] + last["rows_reviews"] == epochs * rows + steps * 4
     assert last["tokens_plain"] == 16 * last["rows_plain"]
     metrics = read_json(tmp_path / "run" / "metrics.json")
     assert metrics["eval_loss_plain"] != metrics["eval_loss_reviews"]
@@ -56,12 +58,22 @@ def test_a_language_model_on_two_sources(settings: dict[str, Any], tmp_path: Pat
     assert {"eval_perplexity_plain", "eval_bits_per_byte_reviews"} <= metrics.keys()
 
 
+def test_checking_shows_the_shares_of_the_run(settings: dict[str, Any], tmp_path: Path) -> None:
+    settings |= {"output_dir": tmp_path / "run"}
+    argv = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    report = check(load_config(argv, recipe="pretrain_causal_lm"))
+    assert report.problems == ()
+    run_recipe_here("pretrain_causal_lm", settings)
+    found = read_json(tmp_path / "run" / "run.json")["mixture"]
+    for name in ("plain", "reviews"):
+        (line,) = [line for line in report.lines if line.split()[:1] == [name]]
+        assert line.split()[1:3] == [str(found[name]["blocks"]), str(found[name]["blocks_used"])]
+
+
 def test_scores_by_source_do_not_depend_on_the_batch(settings: dict[str, Any], tmp_path: Path) -> None:
     runs = {size: tmp_path / f"by_{size}" for size in (1, 5)}
     for size, folder in runs.items():
-        run_recipe_here(
-            "pretrain_causal_lm", {**settings, "per_device_eval_batch_size": size, "output_dir": folder}
-        )
+        run_recipe_here("pretrain_causal_lm", {**settings, "per_device_eval_batch_size": size, "output_dir": folder})
     one, five = (read_json(folder / "metrics.json") for folder in runs.values())
     scores = [name for name in one if name.startswith(("eval_loss", "eval_bits"))]
     assert len(scores) == 6

@@ -106,7 +106,7 @@ def forget_the_end(run: Path) -> None:
 
 
 def two_processes_of(recipe: str, *, wrapper: Sequence[str] = ()) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(WORLD), "--master_port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(WORLD)]
     return [*launcher, *wrapper, str(ROOT / "recipes" / f"{recipe}.py")]
 
 

@@ -170,8 +170,7 @@ def test_what_a_stream_cannot_have_is_refused_at_once() -> None:
         "set max_eval_samples, as in max_eval_samples: 1000",
         "  - tokenizer_name: no tokenizer is trained on a stream; set tokenizer_name, as in tokenizer_name: gpt2",
         "  - --max_train_samples 5: a stream is not sampled: its length is max_steps; remove it",
-        "  - --eval_strategy epoch: a stream has no epochs that all processes end together; "
-        "write eval_strategy: steps",
+        "  - --eval_strategy epoch: a stream has no epochs that all processes end together; write eval_strategy: steps",
         "  - --dataloader_num_workers 2: a stream is read by the process that trains, which knows where it stands; "
         "remove it",
     ]

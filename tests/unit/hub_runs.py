@@ -19,7 +19,7 @@ HISTORY = (
     {"step": 4, "epoch": 1.0, "loss": 0.3},
     {"step": 4, "epoch": 1.0, "eval_loss": 0.25, "eval_accuracy": 0.875},
 )
-TOKENIZER = {"tokenizer.json": {"model": {"vocab": {"/home/x": 0}}}, "tokenizer_config.json": {"model_max_length": 64}}
+TOKENIZER = {"tokenizer.json": {"model": {"vocab": {"/srv/x": 0}}}, "tokenizer_config.json": {"model_max_length": 64}}
 
 
 def make_record(recipe: str = "finetune_classifier", **settings: Any) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def make_facts(run: Mapping[str, Any], **changes: Any) -> CardFacts:
 def save_run(folder: Path, *, status: str = "done", **settings: Any) -> Path:
     """Write the directory of a run with checkpoints 2 and 4."""
     folder.mkdir(parents=True)
-    for place in (folder, *(folder / "checkpoints" / f"checkpoint-{step}" for step in (2, 4))):
-        save_model(place)
+    save_model(folder, 4)
     for step in (2, 4):
         checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
+        save_model(checkpoint, step)
         best = {"best_global_step": 2, "best_model_checkpoint": str(checkpoint), "global_step": step}
         write_json(checkpoint / "trainer_state.json", best)
         write_json(checkpoint / "progress.json", {})
@@ -90,9 +90,9 @@ def save_run(folder: Path, *, status: str = "done", **settings: Any) -> Path:
     return folder
 
 
-def save_model(folder: Path) -> None:
+def save_model(folder: Path, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"weight": np.arange(4, dtype=np.float32)}, folder / "model.safetensors")
-    write_json(folder / "config.json", {"_name_or_path": "/home/somebody/bert", "hidden_size": 4})
+    save_file({"weight": np.full(4, step, np.float32)}, folder / "model.safetensors")
+    write_json(folder / "config.json", {"_name_or_path": "/srv/somebody/bert", "hidden_size": 4})
     for name, content in TOKENIZER.items():
         write_json(folder / name, content)

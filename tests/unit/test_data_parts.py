@@ -74,7 +74,7 @@ def test_the_summary_is_json_and_takes_the_over_long_texts() -> None:
     summary = load(train_file=write_csv("train.csv", GOOD)).summary.with_over_long({"train": (4, ["train.csv:2"])})
     assert summary.to_json()["parts"]["train"]["noted"] == {"over_long": {"count": 4, "examples": ["train.csv:2"]}}
     assert json.loads(json.dumps(summary.to_json(), allow_nan=False)) == summary.to_json()
-    assert "train: kept: longer than max_seq_length tokens, cut at the end: 4 (train.csv:2, ...)" in summary.lines()
+    assert "train: kept: too long to be kept whole, cut as long_texts says: 4 (train.csv:2, ...)" in summary.lines()
 
 
 def test_what_has_an_identity_is_known_by_it_and_not_read() -> None:

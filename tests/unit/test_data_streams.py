@@ -69,7 +69,7 @@ def test_processes_share_the_shards_of_an_epoch_and_go_on_by_themselves(tmp_path
     assert orders[0] != orders[1]
     sizes = [2, 3, 1, 2, 2]
     for rank in (0, 1):
-        own = [[number for number in order[rank::2]] for order in orders]
+        own = [order[rank::2] for order in orders]
         expected = [f"s{number} d{row}" for epoch in own for number in epoch for row in range(sizes[number])]
         assert texts_of(corpus, Share(rank, 2), len(expected)) == expected
     first_epochs = [texts_of(corpus, Share(rank, 2), sum(sizes[n] for n in orders[0][rank::2])) for rank in (0, 1)]
@@ -198,7 +198,11 @@ def test_a_block_knows_the_document_it_begins_in(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.csv", "text\nfine\nsplit, here\n", "a.csv:3: 2 fields: the header has 1 (text); "),
-        ("a.jsonl", '{"text": "fine"}\n{"text": 3}\n', "a.jsonl:2: column 'text' holds a number, '3': a text is expected"),
+        (
+            "a.jsonl",
+            '{"text": "fine"}\n{"text": 3}\n',
+            "a.jsonl:2: column 'text' holds a number, '3': a text is expected",
+        ),
         ("a.jsonl", '{"text": "fine"}\n{"text": "b"\n', "a.jsonl:2: "),
     ],
 )

@@ -129,7 +129,7 @@ def test_a_commit_decides_about_its_own_folders() -> None:
 def test_paths_are_cut_to_their_last_names(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     settings = {
-        "train_file": ["/home/me/a.csv", "data/b.csv"],
+        "train_file": ["/srv/me/a.csv", "data/b.csv"],
         "model_name_or_path": str(tmp_path / "own"),
         "tokenizer_name": "google-bert/bert-base-uncased",
         "output_dir": "runs/secret",

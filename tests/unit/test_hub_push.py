@@ -61,9 +61,9 @@ def test_what_must_not_travel_stays(hub: HubServer, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert files(hub) == TOP
     sent = {path: hub.read(NAME, path) for path in TOP}
-    secrets = (WRITE_TOKEN, str(tmp_path), "/home/somebody", "secret place")
+    secrets = (WRITE_TOKEN, str(tmp_path), "/srv/somebody", "secret place")
     assert [path for path, content in sent.items() for secret in secrets if secret.encode() in content] == []
-    assert json.loads(sent["tokenizer.json"])["model"]["vocab"] == {"/home/x": 0}, "a token is no path"
+    assert json.loads(sent["tokenizer.json"])["model"]["vocab"] == {"/srv/x": 0}, "a token is no path"
     assert "_name_or_path" not in json.loads(sent["config.json"])
 
 
