@@ -13,8 +13,9 @@ def plan_streaming(settled: Settled) -> Settled:
     """A stream has no epoch to wait for: evaluations and checkpoints go by steps where nothing else was said."""
     if not settled.get("streaming"):
         return settled
-    for key in ("eval_strategy", "save_strategy"):
-        if not settled.is_given(key) and not any(settled.is_given(other) for other in _STRATEGIES[:2]):
+    for key, other in (("eval_strategy", "save_strategy"), ("save_strategy", "eval_strategy")):
+        follows = settled.is_given(other) and settled.get(other) != "no"  # one that was named decides the other
+        if not settled.is_given(key) and not follows:
             settled = settled.plan(key, "steps", cause="streaming")
     return settled
 

@@ -29,7 +29,8 @@ REASONS: Mapping[str, str] = {
     "without_labels": "no label at all (an empty list or cell)",
 }
 
-_CHOSEN = ("held_out_for_validation", "over_max_samples", "beyond_mixture_share")  # by the seed: their places tell nothing
+# by the seed: their places tell nothing
+_CHOSEN = ("held_out_for_validation", "over_max_samples", "beyond_mixture_share")
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,10 @@ def fetch_checkpoint(config: RunConfig) -> str | None:
     """
     wanted = config.training.resume_from_checkpoint
     reference = find_reference(wanted)
-    if reference is None:
+    if reference is None or config.training.fresh_start:
         return wanted
+    if _is_done(config.output_dir):
+        return None
     checkpoint = _download(config, reference)
     record = read_json(checkpoint.folder / RUN_FILE)
     _check_record(config, reference, record)
@@ -86,6 +88,10 @@ def fetch_checkpoint(config: RunConfig) -> str | None:
     _adopt(config, record, checkpoint)
     logger.info("downloaded the checkpoint of step %s from %s", f"{checkpoint.step:,}", reference)
     return checkpoint_folder(Path(), checkpoint.step).name
+
+
+def _is_done(run_dir: Path) -> bool:
+    return (run_dir / RUN_FILE).is_file() and read_json(run_dir / RUN_FILE).get("status") == "done"
 
 
 def _download(config: RunConfig, reference: Reference) -> RemoteCheckpoint:

@@ -200,6 +200,11 @@ def list_pushes(run_dir: Path) -> list[Mapping[str, Any]]:
     return pushes
 
 
+def is_pushed(run_dir: Path) -> bool:
+    """Tell whether a commit holds the finished model."""
+    return any(pushed["is_final"] for pushed in list_pushes(run_dir))
+
+
 def _tag(tags: bool, step: int) -> str | None:
     return f"step-{step}" if tags else None
 

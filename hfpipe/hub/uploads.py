@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 2  # the client itself repeats what fails in passing
 SECONDS_BETWEEN_ATTEMPTS = 2.0
 SECONDS_BETWEEN_WORDS = 15.0
-_ENDED = {"problems": ["there was no answer in time"], "may_work_later": True}
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Uploads:
             return self._busy
 
     def _push(self, job: Job) -> Outcome:
-        answer: dict[str, Any] = _ENDED
+        answer: dict[str, Any] = {}
         for attempt in range(1, ATTEMPTS + 1):
             answer = self._ask(job)
             is_last = attempt == ATTEMPTS or "pushed" in answer or not answer["may_work_later"]
@@ -157,7 +156,7 @@ class Uploads:
     def _ask(self, job: Job) -> dict[str, Any]:
         process = self._start()
         if process is None or process.stdin is None or process.stdout is None:
-            return _ENDED
+            return _failed("there was no time for it")
         asked = {
             "target": asdict(self.target),
             "upload": job.prepared.upload.to_json(),
@@ -171,8 +170,11 @@ class Uploads:
             process.stdin.flush()
             line = process.stdout.readline()
         except (OSError, ValueError):  # it was ended while we wrote
-            return _ENDED
-        return dict(json.loads(line)) if line else _ENDED
+            line = ""
+        if line:
+            return dict(json.loads(line))
+        code = process.wait()
+        return _failed("there was no answer in time" if self._is_closing else f"the pushing process left with {code}")
 
     def _start(self) -> "subprocess.Popen[str] | None":
         with self._changed:
@@ -207,6 +209,11 @@ def _close_pipes(process: "subprocess.Popen[str]") -> None:
                 pipe.close()
             except OSError:  # what was not written has nobody to read it
                 continue
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    """Return the answer of a process that gave none."""
+    return {"problems": [reason], "may_work_later": True}
 
 
 def _failure(job: Job, *problems: str) -> Outcome:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hfpipe.errors import CheckpointError, Problem
 
 UNSET = "unset"
+FILES_SHOWN = 10
 ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
 # Their rate after warm-up does not depend on the number of steps to come; DECAYING ones fall at the end of the run.
 OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")
@@ -60,6 +61,8 @@ def check_same_files(saved: Mapping[str, str], wanted: Mapping[str, str]) -> Non
         for name in sorted(saved.keys() | wanted.keys())
         if saved.get(name) != wanted.get(name)
     ]
+    if len(problems) > FILES_SHOWN:
+        problems = [*problems[:FILES_SHOWN], Problem(f"and {len(problems) - FILES_SHOWN:,} more files", remedy=ANEW)]
     if problems:
         raise CheckpointError(problems)
 

@@ -94,8 +94,10 @@ class RunPusher:
             logger.warning("step %s is not on the Hub; the run that goes on from here pushes its later saves", step)
 
     def _end(self, seconds: float) -> None:
-        self.uploads.wait(seconds)
-        self.uploads.close()
+        try:
+            self.uploads.wait(seconds)
+        finally:  # Ctrl-C ends the waiting, not the process that uploads
+            self.uploads.close()
         self._note_all()
         shutil.rmtree(self.directory / WAITING_FOLDER, ignore_errors=True)
 
@@ -115,7 +117,8 @@ class RunPusher:
                 logger.warning("step %s was not pushed, the run goes on: %s", f"{step:,}", reason)
             self.failed[step] = reason
             return
-        logger.info("pushed step %s: %s (commit %s)", f"{step:,}", pushed.url, pushed.commit[:8])
+        what = "the finished model" if outcome.is_final else f"step {step:,}"
+        logger.info("pushed %s: %s (commit %s)", what, pushed.url, pushed.commit[:8])
         if not pushed.private and self.settings.hub_private_repo and not self.is_public_told:
             tell_public(pushed.repository)
             self.is_public_told = True

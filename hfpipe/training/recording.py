@@ -14,6 +14,7 @@ from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.evaluation.plots import plot_loss_curve
 from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
+from hfpipe.hub.push import is_pushed
 from hfpipe.hub.scrubbing import shorten_names
 from hfpipe.records.environment import describe_environment
 from hfpipe.records.identity import check_same_files
@@ -130,6 +131,8 @@ def report_done(session: Session) -> None:
     """Log that there is nothing left to do, with the scores there are."""
     if session.is_main:
         metrics = read_json(session.directory / METRICS_FILE)
+        if session.config.hub.push_to_hub and not is_pushed(session.directory):
+            logger.warning("the finished model is not on the Hub; push it by: hfpipe push %s", session.directory)
         logger.info("%s is done; to train it anew: fresh_start: true, or another output_dir", session.directory)
         for line in describe_result(session.config, metrics):
             logger.info(line)

@@ -144,7 +144,7 @@ def save_stream(trainer: "PlannedTrainer", folder: Path) -> None:
         return
     blocks_per_step = rows.shape.per_device_batch_size * rows.shape.gradient_accumulation_steps
     state = rows.state_at(trainer.state.global_step * blocks_per_step)
-    write_state(folder, _file_name(rows.share.rank), _to_tree(state, rows.share), owner="streaming")
+    write_state(folder, _file_name(rows.share.rank), state_tree(state, rows.share), owner="streaming")
 
 
 def load_stream(folder: Path, share: Share) -> StreamState:
@@ -186,7 +186,8 @@ def _file_name(rank: int) -> str:
     return f"stream_{rank}"
 
 
-def _to_tree(state: StreamState, share: Share) -> Mapping[str, Any]:
+def state_tree(state: StreamState, share: Share) -> dict[str, Any]:
+    """Return a state in the form that checkpoints hold."""
     return {
         "world_size": share.world_size,
         "position": list(state.position),

@@ -29,7 +29,9 @@ def make_optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
     """Return AdamW over two groups, as Trainer makes them; its epsilon hides the noise of gradients that are zero."""
     matrices = [each for each in model.parameters() if each.ndim > 1]
     rest = [each for each in model.parameters() if each.ndim < 2]
-    return torch.optim.AdamW([{"params": matrices}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, eps=1e-3, amsgrad=True)
+    return torch.optim.AdamW(
+        [{"params": matrices}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, eps=1e-3, amsgrad=True
+    )
 
 
 def compute_loss(model: PreTrainedModel, step: int, rows: slice = slice(None)) -> torch.Tensor:

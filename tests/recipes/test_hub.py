@@ -260,6 +260,9 @@ def test_what_a_hub_that_is_away_missed_is_pushed_later(
     assert f"push it by: hfpipe push {run_dir}" in caplog.text
     assert not (run_dir / ".hub").exists()
     hub.start()
+    caplog.clear()
+    run_recipe_here("finetune_classifier", settings)
+    assert f"the finished model is not on the Hub; push it by: hfpipe push {run_dir}" in caplog.text
     result = CliRunner().invoke(app, ["push", str(run_dir)])
     assert result.exit_code == 0, result.output
     assert titles(hub)[-1] == "Finished model, step 6"
