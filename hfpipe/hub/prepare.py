@@ -217,6 +217,7 @@ def _checkpoint_facts(run: Mapping[str, Any], folder: Path, step: int) -> dict[s
     metrics = {
         name: value
         for event in history
+        if event["step"] == step
         for name, value in event.items()
         if name.startswith("eval_")
     }

@@ -40,6 +40,8 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
         remove_unused_columns=False,
         **given,
     )
+    # One process takes one GPU: on a machine with several, Trainer would split batches among them behind our plan.
+    args._n_gpu = min(args.n_gpu, 1)
     check_world_size(config, args.world_size)
     return args, precision
 
