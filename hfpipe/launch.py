@@ -144,7 +144,8 @@ def _under_accelerate(config: RunConfig, recipe: Path, arguments: Sequence[str],
     wanted = config.training.num_processes
     processes = _check_processes(config, file, machines)
     check_installed(file)
-    check_devices(file, processes // machines.count)
+    if not file.use_cpu:
+        check_devices(file, processes // machines.count, devices=_count_devices())
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_file)]
     launcher += machines.options
     if wanted is not None:
@@ -170,6 +171,13 @@ def _check_processes(config: RunConfig, file: AccelerateFile, machines: Machines
         rule = f"cannot be shared out evenly among {machines.count:,} machines"
         raise ConfigError(Problem(place, f"{processes:,}", rule, "name the processes of all machines together"))
     return processes
+
+
+def _count_devices() -> int:
+    # seconds of import, and only where GPUs are asked for
+    import torch
+
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
 def _thread_environment(processes_here: int) -> dict[str, str]:

@@ -120,14 +120,8 @@ def check_installed(file: AccelerateFile) -> None:
         raise ConfigError(Problem(place, "DEEPSPEED", "is not installed", "pip install 'hfpipe[deepspeed]'"))
 
 
-def check_devices(file: AccelerateFile, processes_here: int) -> None:
-    """Raise a ConfigError where the file is for GPUs and this machine has none, or fewer than processes."""
-    if file.use_cpu:
-        return
-    # seconds of import, and only where GPUs are asked for
-    import torch
-
-    devices = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+def check_devices(file: AccelerateFile, processes_here: int, *, devices: int) -> None:
+    """Raise a ConfigError where a file for GPUs meets a machine with no `devices`, or fewer than processes."""
     if not devices:
         remedy = "add --accelerate multi_cpu (or cpu), or write use_cpu: true into a file of your own"
         raise ConfigError(Problem(str(file.path), "", "is for GPUs, and this machine has none", remedy))
