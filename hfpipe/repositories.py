@@ -122,7 +122,8 @@ def commit_of(folder: Path) -> str | None:
 
 def missing_problem(wanted: Wanted, reason: Unreachable) -> Problem:
     """Return what is wrong where the Hub is not reached and the cache does not hold what is needed."""
-    rule = f"is not whole in the cache {wanted.cache}, and the Hub is not reached ({reason})"
+    found = "is not in" if find_cached(wanted) is None else "is not whole in"
+    rule = f"{found} the cache {wanted.cache}, and the Hub is not reached ({reason})"
     names = _cached_names(wanted)
     held = f"; the cache holds {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}" if names else ""
     local = "a folder as model_name_or_path" if wanted.kind == "model" else "files as train_file"

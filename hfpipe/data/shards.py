@@ -26,6 +26,7 @@ from hfpipe.errors import DataError, Problem
 
 _ROWS_A_BATCH = 256  # a row may be a book: some hundred at a time bound the memory
 _COPIED_BYTES = 1 << 20
+_GO_ON = "look at your connection; the same command goes on from the newest checkpoint"
 _UNREADABLE = (OSError, pyarrow.ArrowException, HTTPError)
 
 
@@ -196,7 +197,7 @@ def _readable(shard: Shard) -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        remedy = "look at your connection; the same command goes on" if shard.url else "put the file back, or mend it"
+        remedy = _GO_ON if shard.url else "put the file back, or mend it"
         raise DataError(Problem(shard.name, "cannot be read", reason, remedy)) from error
 
 

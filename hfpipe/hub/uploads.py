@@ -112,7 +112,7 @@ class Uploads:
             self._changed.notify_all()
             process = self._process
         if process is not None:
-            pass
+            process.kill()
         if self._thread is not None:
             self._thread.join()
         if process is not None:

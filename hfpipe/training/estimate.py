@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -96,14 +96,14 @@ def outline_adapted(build: Callable[[], PreTrainedModel], device: torch.device) 
     mode = FakeTensorMode()
     with torch.device("meta"):
         model = build()
-    # tied parameters are one before and after
-    made: dict[int, torch.Tensor] = {}
+    # tied parameters are one before and after; the old ones stay alive, or a new one could get their id
+    held = [*model.parameters(), *model.buffers()]
     with mode:
-        for module in model.modules():
-            for held in (module._parameters, module._buffers):
-                for name, tensor in held.items():
-                    if tensor is not None:
-                        held[name] = made.setdefault(id(tensor), _on_device(tensor, device))
+        made = {id(tensor): _on_device(tensor, device) for tensor in held}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            replaced = {name: made[id(tensor)] for name, tensor in tensors.items() if tensor is not None}
+            cast("dict[str, torch.Tensor]", tensors).update(replaced)
     model.config.use_cache = False
     return Outline(model, mode, device)
 

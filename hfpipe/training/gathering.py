@@ -1,11 +1,13 @@
-"""Sharded models as whole ones: what FSDP2 spreads over processes, gathered by name, and dealt out again.
+"""Sharded models as whole ones: what FSDP2 and ZeRO-3 spread over processes, gathered by name, and dealt out again.
 
-A sharded parameter is a `DTensor`; a plain one passes through unchanged, so one path serves every launch. Gathering and
-dealing out are collective: every process of the run has to call them, in the same order.
+A sharded parameter of FSDP2 is a `DTensor`, one of ZeRO-3 is empty and knows its shape; a plain one passes through
+unchanged, so one path serves every launch. Gathering and dealing out are collective: every process of the run has to
+call them, in the same order.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -18,8 +20,13 @@ _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
 
 
 def is_sharded(network: torch.nn.Module) -> bool:
-    """Whether FSDP2 has spread the parameters of `network` over the processes."""
-    return any(isinstance(parameter, DTensor) for parameter in network.parameters())
+    """Whether FSDP2 or ZeRO-3 has spread the parameters of `network` over the processes."""
+    return is_partitioned(network) or any(isinstance(parameter, DTensor) for parameter in network.parameters())
+
+
+def is_partitioned(network: torch.nn.Module) -> bool:
+    """Whether ZeRO-3 has: it marks the parameters themselves."""
+    return any("ds_id" in vars(parameter) for parameter in network.parameters())
 
 
 def name_parameters(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -36,14 +43,16 @@ def unwrapped_name(name: str) -> str:
 
 def gather_tensor(value: torch.Tensor, *, keep: bool = True) -> torch.Tensor | None:
     """Return the whole of `value` on the CPU; None where `keep` is false, as in processes that do not write."""
-    whole = value.full_tensor() if isinstance(value, DTensor) else value
-    return whole.detach().cpu() if keep else None
+    with _whole(value):
+        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        # what ZeRO-3 has put together is taken apart again
+        return whole.detach().to("cpu", copy="ds_id" in vars(value)) if keep else None
 
 
 def gather_weights(network: torch.nn.Module, *, keep: bool = True) -> dict[str, torch.Tensor]:
     """Return the whole state dict by unwrapped names, on the CPU; empty where `keep` is false."""
     weights = {}
-    for name, value in network.state_dict().items():
+    for name, value in network.state_dict(keep_vars=True).items():
         whole = gather_tensor(value, keep=keep)
         if whole is not None:
             weights[unwrapped_name(name)] = whole
@@ -77,9 +86,20 @@ def put_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -
 
     In a sharded network those of the first process count: transformers reads a file there alone, to spare memory.
     """
-    own: dict[str, torch.Tensor] = {unwrapped_name(name): value for name, value in network.state_dict().items()}
+    own = {unwrapped_name(name): value for name, value in network.state_dict(keep_vars=True).items()}
     assert own.keys() == weights.keys(), "weights of another model were not refused"
     for name, value in own.items():
-        value.copy_(deal_out(weights[name], value, source=0))
-        if is_sharded(network) and not isinstance(value, DTensor):
-            torch.distributed.broadcast(value, src=0)
+        with _whole(value, changed_by=0):
+            value.copy_(deal_out(weights[name], value, source=0))
+            if is_sharded(network) and not isinstance(value, DTensor):
+                torch.distributed.broadcast(value.data, src=0)
+
+
+def _whole(value: torch.Tensor, *, changed_by: int | None = None) -> AbstractContextManager[None]:
+    """Hold a parameter of ZeRO-3 whole within the context; afterwards what the process `changed_by` made of it counts."""
+    if "ds_id" not in vars(value):
+        return nullcontext()
+    # an extra: nothing is partitioned without it
+    from deepspeed.zero import GatheredParameters
+
+    return cast("AbstractContextManager[None]", GatheredParameters([value], modifier_rank=changed_by))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 from transformers import PreTrainedModel
+from transformers.integrations import unset_hf_deepspeed_config
 
 from hfpipe.errors import Problem, TrainingError
-from hfpipe.training.zero_state import refuse_stage_3
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -27,7 +27,8 @@ def prepare_sharding(trainer: "PlannedTrainer", model: PreTrainedModel) -> None:
         TrainingError: If the launcher asks for what is not supported.
     """
     if trainer.is_deepspeed_enabled:
-        refuse_stage_3(trainer.accelerator.state.deepspeed_plugin.zero_stage)
+        # Trainer has just set it: whatever is read from here on would be partitioned, too
+        unset_hf_deepspeed_config()
     if trainer.is_fsdp_enabled:
         prepare_fsdp(trainer.accelerator.state.fsdp_plugin, model)
 

@@ -1,18 +1,19 @@
-"""The optimizer state of DeepSpeed's ZeRO stages 1 and 2 by the names of parameters, without its pickled checkpoints.
+"""The optimizer state of DeepSpeed's ZeRO by the names of parameters, without its pickled checkpoints.
 
-ZeRO flattens a group of parameters, gives each process one piece, and keeps weights in float32 beside lower precision.
-Here each parameter's part is put together, in every process alike, and cut up again on loading. Refuses stage 3, whose
-parameters themselves are in pieces, and states that are not as long as the weights.
+ZeRO flattens a group of parameters, gives each process one piece of it (stages 1 and 2) or of each parameter (stage 3),
+and keeps weights in float32 beside lower precision. Here each parameter's part is put together, in every process alike,
+and cut up again on loading. Refuses states that are not as long as the weights.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hfpipe.errors import CheckpointError, Problem, TrainingError
-from hfpipe.training.gathering import name_parameters
+from hfpipe.errors import CheckpointError, Problem
+from hfpipe.training.gathering import is_partitioned, name_parameters
 from hfpipe.training.state_files import damaged
 
 # Float32 weights beside those of lower precision: part of the state, or a resumed run would begin from rounded ones.
@@ -20,12 +21,33 @@ MASTER = "float32"
 _SCALER_FIELDS = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 
-def refuse_stage_3(stage: int) -> None:
-    """Raise a TrainingError for a stage whose checkpoints only DeepSpeed's own pickles could hold."""
-    if stage > 2:
-        rule = "its weights are in pieces that are not put together here"
-        remedy = "set zero_stage: 2, or shard the weights too with accelerate_configs/fsdp2.yaml"
-        raise TrainingError(Problem("the accelerate file", f"zero_stage {stage}", rule, remedy))
+@dataclass(frozen=True)
+class _Member:
+    """A parameter that ZeRO trains, and what of it lies in `flat`, this process's piece of several parameters.
+
+    `length` values from `start` on, which are those of the whole parameter from `whole_start` on; none where 0.
+    """
+
+    parameter: torch.nn.Parameter
+    shape: torch.Size
+    flat: torch.Tensor
+    start: int
+    whole_start: int
+    length: int
+    group: Any
+
+    def join(self, piece: torch.Tensor, *, keep: bool) -> torch.Tensor | None:
+        """Return the parameter's values from the pieces like `flat` of all processes; each value is in one of them."""
+        # under offload the pieces are on the CPU, where NCCL does not reach
+        whole = torch.zeros(self.shape.numel(), dtype=piece.dtype, device=self.parameter.device)
+        whole.narrow(0, self.whole_start, self.length).copy_(piece.detach().narrow(0, self.start, self.length))
+        torch.distributed.all_reduce(whole, group=self.group)
+        return whole.view(self.shape).cpu() if keep else None
+
+    def cut(self, whole: torch.Tensor, piece: torch.Tensor) -> None:
+        """Copy the part of `whole` that this process keeps into `piece`, where ZeRO has put it."""
+        values = whole.flatten().narrow(0, self.whole_start, self.length)
+        piece.narrow(0, self.start, self.length).copy_(values.to(piece.dtype))
 
 
 def collect_zero_state(network: torch.nn.Module, zero: Any, *, keep: bool = True) -> dict[str, Any]:
@@ -35,19 +57,19 @@ def collect_zero_state(network: torch.nn.Module, zero: Any, *, keep: bool = True
         CheckpointError: If a state is not as long as the weights it belongs to.
     """
     states: dict[str, dict[str, Any]] = {}
-    for name, parameter, flat in _members(network, zero):
+    for name, member in _members(network, zero).items():
         state: dict[str, Any] = {}
-        for key, value in zero.optimizer.state[flat].items():
-            if isinstance(value, torch.Tensor) and value.shape == flat.shape:
-                state[key] = _join(value, parameter, keep=keep)
+        for key, value in zero.optimizer.state[member.flat].items():
+            if isinstance(value, torch.Tensor) and value.shape == member.flat.shape:
+                state[key] = member.join(value, keep=keep)
             elif isinstance(value, torch.Tensor) and value.ndim:
                 rule = f"ZeRO keeps its {key} in pieces of another shape, which cannot be put together"
                 remedy = "choose another optim, or launch without DeepSpeed"
                 raise CheckpointError(Problem(f"optimizer {type(zero.optimizer).__name__}", name, rule, remedy))
             else:
                 state[key] = value
-        if parameter.dtype != torch.float32:
-            state[MASTER] = _join(flat, parameter, keep=keep)
+        if member.parameter.dtype != torch.float32:
+            state[MASTER] = member.join(member.flat, keep=keep)
         states[name] = state
     return {
         "optimizer": type(zero.optimizer).__name__,
@@ -67,12 +89,12 @@ def restore_zero_state(network: torch.nn.Module, zero: Any, saved: Any, *, place
     _check(saved, network, zero, place)
     zero.refresh_fp32_params()
     zero.optimizer.state.clear()
-    for name, parameter, flat in _members(network, zero):
-        pieces = zero.optimizer.state[flat]
+    for name, member in _members(network, zero).items():
+        flat = member.flat.data
+        pieces = zero.optimizer.state[member.flat]
         for key, value in saved["state"][name].items():
-            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                target = flat.data if key == MASTER else pieces.setdefault(key, torch.zeros_like(flat.data))
-                _cut(value, parameter, target)
+            if isinstance(value, torch.Tensor) and value.shape == member.shape:
+                member.cut(value, flat if key == MASTER else pieces.setdefault(key, torch.zeros_like(flat)))
             else:
                 pieces[key] = value.clone() if isinstance(value, torch.Tensor) else value
     for group, options in zip(zero.optimizer.param_groups, saved["param_groups"], strict=True):
@@ -81,33 +103,31 @@ def restore_zero_state(network: torch.nn.Module, zero: Any, saved: Any, *, place
         setattr(zero.loss_scaler, field, value)
 
 
-def _members(network: torch.nn.Module, zero: Any) -> Iterator[tuple[str, Any, torch.Tensor]]:
-    """Yield name and parameter of all that ZeRO trains, and the piece of their group that this process has."""
+def _members(network: torch.nn.Module, zero: Any) -> dict[str, _Member]:
+    """Return all that ZeRO trains by the names that the model has for it."""
     names = {parameter: name for name, parameter in name_parameters(network).items()}
-    for members, flat in zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True):
-        for parameter in members:
-            yield names[parameter], parameter, flat
+    if is_partitioned(network):
+        return {names[each]: _of_stage_3(each, zero) for members in zero.fp16_groups for each in members}
+    groups = zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True)
+    return {names[each]: _of_stage_2(each, flat) for members, flat in groups for each in members}
 
 
-def _join(piece: torch.Tensor, parameter: Any, *, keep: bool) -> torch.Tensor | None:
-    """Return the values of `parameter` in the pieces of all processes; each value is in one of them."""
-    whole = torch.zeros(parameter.numel(), dtype=piece.dtype, device=piece.device)
-    mapping = parameter._hp_mapping
-    if mapping is not None:
-        source, target = mapping.hp_fragment_address, mapping.lp_fragment_address
-        whole.narrow(0, target.start, target.numel).copy_(piece.detach().narrow(0, source.start, source.numel))
-    torch.distributed.all_reduce(whole, group=parameter._dp_group)
-    return whole.view(parameter.shape).cpu() if keep else None
-
-
-def _cut(whole: torch.Tensor, parameter: Any, piece: torch.Tensor) -> None:
-    """Copy the part of `whole` that this process keeps into `piece`, where ZeRO has put it."""
-    mapping = parameter._hp_mapping
+def _of_stage_2(parameter: Any, flat: torch.Tensor) -> _Member:
+    mapping, group = parameter._hp_mapping, parameter._dp_group
     if mapping is None:
-        return
-    source, target = mapping.lp_fragment_address, mapping.hp_fragment_address
-    values = whole.flatten().narrow(0, source.start, source.numel)
-    piece.narrow(0, target.start, target.numel).copy_(values.to(piece.dtype))
+        return _Member(parameter, parameter.shape, flat, start=0, whole_start=0, length=0, group=group)
+    piece, whole = mapping.hp_fragment_address, mapping.lp_fragment_address
+    return _Member(parameter, parameter.shape, flat, piece.start, whole.start, length=piece.numel, group=group)
+
+
+def _of_stage_3(parameter: Any, zero: Any) -> _Member:
+    """All processes keep equally many values of each parameter; past its end they are filled up."""
+    index, start, length = zero.grad_position[zero.get_param_id(parameter)]
+    group = parameter.ds_process_group
+    shape, flat = parameter.ds_shape, zero.fp32_partitioned_groups_flat[index]
+    whole_start = min(length * torch.distributed.get_rank(group), shape.numel())
+    length = min(length, shape.numel() - whole_start)
+    return _Member(parameter, shape, flat, start, whole_start, length=length, group=group)
 
 
 def _options(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,13 +145,13 @@ def _check(saved: Any, network: torch.nn.Module, zero: Any, place: Path) -> None
     own = type(zero.optimizer).__name__
     if saved["optimizer"] != own:
         raise damaged(place, f"this run's optimizer is {own}", saved["optimizer"])
-    parameters = {name: parameter for name, parameter, _ in _members(network, zero)}
-    for name in sorted(saved["state"].keys() ^ parameters.keys()):
+    members = _members(network, zero)
+    for name in sorted(saved["state"].keys() ^ members.keys()):
         raise damaged(place, "is in only one of the checkpoint and this run's optimizer", name)
     for name, state in saved["state"].items():
         for key, value in state.items():
-            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameters[name].shape:
-                rule = f"has the shape {list(value.shape)}, its parameter {list(parameters[name].shape)}"
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape != members[name].shape:
+                rule = f"has the shape {list(value.shape)}, its parameter {list(members[name].shape)}"
                 raise damaged(place, rule, f"{name}: {key}")
     mine = [_options(group).keys() for group in zero.optimizer.param_groups]
     if [group.keys() for group in saved["param_groups"]] != mine or saved["loss_scaler"].keys() != _read_scaler(

@@ -37,8 +37,9 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_language_model_on_two_sources(settings: dict[str, Any], tmp_path: Path) -> None:
-    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "run"})
+    run_recipe_here("pretrain_causal_lm", {**settings, "num_train_epochs": 3, "output_dir": tmp_path / "run"})
     record = read_json(tmp_path / "run" / "run.json")
+    assert record["data"]["parts"]["validation"]["used"] == 18
     plain, reviews = record["mixture"]["plain"], record["mixture"]["reviews"]
     assert plain["blocks_used"] == plain["blocks"]  # what is used up first ends the epoch
     assert reviews["blocks_used"] == plain["blocks"] // 3 or reviews["blocks_used"] == plain["blocks"] // 3 + 1
@@ -48,6 +49,7 @@ def test_a_language_model_on_two_sources(settings: dict[str, Any], tmp_path: Pat
     assert train["left_out"]["duplicate"]["count"] == 1
     last = [event for event in read_history(tmp_path / "run" / "history.jsonl") if "loss" in event][-1]
     rows = plain["blocks_used"] + reviews["blocks_used"]
+    assert last["step"] > 2 * -(-rows // 4)
     epochs, steps = divmod(last["step"], -(-rows // 4))
     assert last["rows_plain"] + last["rows_reviews"] == epochs * rows + steps * 4
     assert last["tokens_plain"] == 16 * last["rows_plain"]

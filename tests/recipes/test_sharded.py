@@ -138,12 +138,12 @@ def test_a_recipe_under_fsdp_computes_what_it_does_without(
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is an extra, not installed here")
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_recipe_under_zero_computes_what_it_does_without(
     stage: int, checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
 ) -> None:
     file = tmp_path / "zero.yaml"
-    engine = {"zero_stage": stage, "offload_optimizer_device": "none", "offload_param_device": "none"}
+    engine = {"zero_stage": stage, "offload_optimizer_device": "none", "offload_param_device": "none", "zero3_init_flag": False}
     fields = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "DEEPSPEED", "deepspeed_config": engine}
     file.write_text(yaml.safe_dump({**fields, "mixed_precision": "no", "num_processes": WORLD, "use_cpu": True}))
     settings = classifier_settings(reviews_csv(44), checkpoints("bert"))

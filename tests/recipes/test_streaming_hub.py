@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import pytest
 from conftest import make_review, run_recipe_here
-from hub_server import WRITE_TOKEN, HubServer
+from hub_server import WRITE_TOKEN, Fault, HubServer
 from huggingface_hub import HfApi
 from test_resume import outcome, stop_and_go_on
 from test_streaming import stream_settings
@@ -85,4 +85,21 @@ def test_what_cannot_be_streamed_is_refused(hub: HubServer, tmp_path: Path) -> N
     assert str(error.value) == (
         "the data has 1 problem:\n"
         "  - validation_split_name: dev: acme/corpus has no split of this name; there are 'train'"
+    )
+
+
+def test_a_hub_that_fails_in_the_middle_is_told_with_its_shard(
+    hub: HubServer, checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    publish(of_kind(make_shards(tmp_path, count=2), ".parquet"))
+    settings: dict[str, Any] = {**stream_settings(Path(), checkpoints("llama")), "dataset_name": NAME}
+    del settings["train_file"]
+    hub.faults.append(Fault("GET", r"resolve/.*/data/train-\d\.parquet", status=403, times=100))
+    with pytest.raises(DataError) as error:
+        run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "run"})
+    (problem,) = error.value.problems
+    assert problem.place.startswith(f"{NAME}@")
+    assert (problem.value, problem.remedy) == (
+        "cannot be read",
+        "look at your connection; the same command goes on from the newest checkpoint",
     )

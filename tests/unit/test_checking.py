@@ -134,7 +134,7 @@ def test_data_and_model_that_are_not_there_are_both_told(settings: dict[str, Any
     found = problems({**settings, "train_file": tmp_path / "none.csv", "model_name_or_path": "no-such/model"})
     assert len(found) == 2
     assert "none.csv" in found[0]
-    assert found[1].startswith("model_name_or_path: no-such/model: cannot be loaded; ")
+    assert found[1].startswith("model_name_or_path: no-such/model: is not in the cache ")
 
 
 def test_too_little_text_for_a_block_is_refused(tmp_path: Path) -> None:

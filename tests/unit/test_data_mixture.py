@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from hfpipe.config import DataSettings
 from hfpipe.config.mixture import read_mixture
-from hfpipe.data.mixture import SourceShare, describe_mixture, draw_rows, find_source_ids, plan_mixture
+from hfpipe.data.mixture import (
+    SourceShare,
+    describe_mixture,
+    draw_rows,
+    find_source_ids,
+    plan_mixture,
+    split_by_source,
+)
 from hfpipe.data.places import Places
+from hfpipe.data.splits import Strata, hold_out
 from hfpipe.errors import DataError
 
 
@@ -90,6 +98,17 @@ def test_the_draw_differs_by_seed_and_source() -> None:
 def test_the_source_of_a_row_is_that_of_its_file() -> None:
     places = Places(("1.txt", "0.txt"), np.array([0, 1, 1, 0], np.int32), np.arange(4))
     assert find_source_ids(places, shares_of(1, 1)).tolist() == [1, 0, 0, 1]
+
+
+def test_every_source_is_held_out_by_its_share() -> None:
+    # two classes in each of two sources, the second source a tenth of the first
+    classes, sources = np.tile([0, 1], 110), np.repeat([0, 1], [200, 20])
+    strata = split_by_source(Strata(classes), sources)
+    assert np.bincount(strata.classes).tolist() == [100, 10, 100, 10]
+    for seed in range(5):
+        _, held_out = hold_out(strata, 0.1, seed=seed)
+        assert np.bincount(sources[held_out]).tolist() == [20, 2]
+        assert np.bincount(classes[held_out]).tolist() == [11, 11]
 
 
 def test_entries_become_settings_of_their_own() -> None:

@@ -153,7 +153,7 @@ def test_without_the_hub_the_cache_serves_the_revision(hub: HubServer, tmp_path:
     assert load(**given) == (sources, notes)  # type: ignore[arg-type]
     assert len(rows_of(load(cache_dir=tmp_path)[0].train)) == 6
     (told,) = refusals()
-    assert told.startswith("dataset_name: acme/reviews: is not whole in the cache ")
+    assert told.startswith("dataset_name: acme/reviews: is not in the cache ")
     assert told.endswith("; try again with a connection, or give files as train_file; the cache holds acme/reviews")
 
 

@@ -145,11 +145,11 @@ def test_without_the_hub_the_cache_serves(
     assert find_checkpoint(given, with_weights=True) == found
     other = settings(cache_dir=str(tmp_path / "cache"), model_name_or_path="acme/other")
     assert refusal(other) == (
-        f"model_name_or_path: acme/other: is not whole in the cache {tmp_path / 'cache'}, and the Hub is not reached "
+        f"model_name_or_path: acme/other: is not in the cache {tmp_path / 'cache'}, and the Hub is not reached "
         "(HF_HUB_OFFLINE is set); try again with a connection, or give a folder as model_name_or_path; "
         "the cache holds acme/encoder"
     )
-    assert "acme/encoder@v7: is not whole in the cache" in refusal(
+    assert "acme/encoder@v7: is not in the cache" in refusal(
         settings(cache_dir=given.cache_dir, model_revision="v7")
     )
 

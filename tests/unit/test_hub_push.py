@@ -228,3 +228,15 @@ def test_names_are_checked(tmp_path: Path) -> None:
     assert "--hub-model-id: a/b/c: is no name of a repository; write it as in owner/my-model" in result.stderr
     assert find_default_name(Path("runs/my run (2)")) == "my-run-2"
     assert find_default_name(Path("runs/imdb-minilm")) == "imdb-minilm"
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_checkpoint_between_two_evaluations_claims_no_scores(hub: HubServer, tmp_path: Path) -> None:
+    run_dir = save_run(tmp_path / "reviews", status="stopped")
+    events = (run_dir / "history.jsonl").read_text().splitlines(keepends=True)
+    (run_dir / "history.jsonl").write_text("".join(events[:3]))
+    assert push(run_dir, "--checkpoint", "4").exit_code == 0
+    assert json.loads(hub.read(NAME, "metrics.json")) == {}
+    card = hub.read(NAME, "README.md").decode()
+    assert "These weights were not evaluated" in card
+    assert "model-index" not in card

@@ -37,8 +37,9 @@ def test_a_plan_in_order_lists_no_rows() -> None:
 def test_each_process_gets_the_blocks_of_its_own_stream(tmp_path: Path) -> None:
     paths = write_shards(tmp_path, [30, 30, 30])
     for rank in (0, 1):
-        rows, other = rows_of(paths, Share(rank, 2)), rows_of(paths, Share(rank, 2))
-        expected = other._stream.take(24)[0]
+        rows = rows_of(paths, Share(rank, 2))
+        stream = BlockStream(corpus_of(paths), Share(rank, 2), Packing(encode, SEPARATOR, 6), StreamState())
+        expected = stream.take(24)[0]
         batches = [rows.__getitems__(ids)["input_ids"].numpy() for ids in plan_of(2).micro_batches(0, rank)]
         assert np.concatenate(batches).tolist() == expected.tolist()
 

@@ -1,0 +1,82 @@
+"""What is asked of the Hub before a run that is to push, and what the card quotes of its data."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hub_server import WRITE_TOKEN, HubServer
+
+from hfpipe.config import RunConfig, load_config
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hfpipe.data.parts import LabelledPart, LabelledParts
+from hfpipe.training.pushing import RunPusher, open_pusher
+from hfpipe.training.quotes import LONGEST, quote_labels
+
+
+def make_config(tmp_path: Path, **settings: Any) -> RunConfig:
+    given = {"train_file": "x.csv", "model_name_or_path": "owner/model", "output_dir": tmp_path / "reviews", **settings}
+    return load_config(
+        [word for key, value in given.items() for word in (f"--{key}", str(value))], recipe="finetune_classifier"
+    )
+
+
+def opened(config: RunConfig) -> RunPusher:
+    pusher = open_pusher(config)
+    assert pusher is not None
+    return pusher
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    return caplog
+
+
+def test_the_owner_of_the_token_is_that_of_the_repository(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    assert open_pusher(make_config(tmp_path)) is None
+    assert opened(make_config(tmp_path, push_to_hub="true")).target.name == "tester/reviews"
+    named = opened(make_config(tmp_path, push_to_hub="true", hub_model_id="acme/x", hub_private_repo="false"))
+    assert (named.target.name, named.target.private) == ("acme/x", False)
+    assert warnings.text == ""
+    assert not [seen for seen in hub.log if seen.method != "GET"], "nothing is made before there is something to push"
+
+
+def test_a_public_repository_is_said_before_training(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    hub.hub.storage.create("model", "tester/reviews", private=False)
+    opened(make_config(tmp_path, push_to_hub="true"))
+    assert "tester/reviews exists and is public: everybody can read what is pushed there" in warnings.text
+    warnings.clear()
+    opened(make_config(tmp_path, push_to_hub="true", hub_private_repo="false"))
+    assert warnings.text == ""
+
+
+def test_a_hub_that_is_away_is_no_reason_not_to_train(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    hub.stop()
+    assert opened(make_config(tmp_path, push_to_hub="true", hub_model_id="reviews")).target.name == "reviews"
+    assert "training begins, and pushing is tried when there is something to push" in warnings.text
+
+
+def make_parts(targets: np.ndarray, problem_type: str, *, pairs: bool = False) -> LabelledParts:
+    texts = ["short", "a text of some length about the first", "another one of them that is long " * 20]
+    part = LabelledPart(texts, ["b"] * 3 if pairs else None, targets, places=None)  # type: ignore[arg-type]
+    return LabelledParts(part, part, None, problem_type, ("one", "two"), columns=None, summary=None)  # type: ignore[arg-type]
+
+
+def test_labels_are_quoted_by_a_text_that_shows_something() -> None:
+    quoted = quote_labels(make_parts(np.array([0, 0, 1]), SINGLE_LABEL))
+    assert quoted[0] == ("one", "a text of some length about the first")
+    assert quoted[1][0] == "two" and len(quoted[1][1]) == LONGEST
+    several = quote_labels(make_parts(np.array([[0, 1], [1, 1], [0, 0]], np.float32), MULTI_LABEL, pairs=True))
+    assert several == [
+        ("one", "a text of some length about the first / b"),
+        ("two", "a text of some length about the first / b"),
+    ]
+    assert quote_labels(make_parts(np.array([0.5, 1, 2], np.float32), REGRESSION)) == []
+    assert [label for label, _ in quote_labels(make_parts(np.array([1, 1, 1]), SINGLE_LABEL))] == ["two"]
