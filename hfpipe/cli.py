@@ -147,16 +147,19 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Add what a classifier says of it to every row of a file, in its order: labels and probabilities, or a number."""
+    from hfpipe.inference.option_names import telling_options
     from hfpipe.inference.tables import TextColumns, check_output, survey_table
 
     check_output(output, overwrite=overwrite)
-    table = survey_table(file, delimiter=delimiter, encoding=encoding)
+    with telling_options():
+        table = survey_table(file, delimiter=delimiter, encoding=encoding)
     from hfpipe.inference.loading import load_classifier
     from hfpipe.inference.scoring_files import predict_file
 
     classifier = load_classifier(run_dir)
     columns = TextColumns(tuple(text_column or ()), pair=text_pair_column)
-    done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size)
+    with telling_options():
+        done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size)
     empty = f", {done.empty:,} of them without text and so without a label" if done.empty else ""
     print(f"{output}: {done.rows:,} rows{empty}; texts from column {done.columns}", file=sys.stderr)
 
@@ -170,24 +173,28 @@ def evaluate(
     text_column: TextColumn = None,
     text_pair_column: TextPairColumn = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the label, if not the training's.")] = None,
+    label_delimiter: Annotated[str | None, typer.Option(help="What divides labels, if not the training's.")] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a classifier on a labelled file by the metrics of its training."""
+    from hfpipe.inference.option_names import telling_options
     from hfpipe.inference.tables import check_output, survey_table
 
     if output is not None:
         check_output(output, suffixes=(".json",), overwrite=overwrite)
-    survey_table(file, delimiter=delimiter, encoding=encoding)
+    with telling_options():
+        survey_table(file, delimiter=delimiter, encoding=encoding)
     from hfpipe.evaluation.labelled_file import LabelledFile, evaluate_file
     from hfpipe.inference.loading import load_classifier
     from hfpipe.records.run_directory import write_json
 
     classifier = load_classifier(run_dir)
     texts = tuple(text_column or ())
-    labelled = LabelledFile(file, texts, text_pair_column, label_column, delimiter, encoding)
-    scores = evaluate_file(classifier, labelled, batch_size=batch_size)
+    labelled = LabelledFile(file, texts, text_pair_column, label_column, label_delimiter, delimiter, encoding)
+    with telling_options():
+        scores = evaluate_file(classifier, labelled, batch_size=batch_size)
     print("\n".join(scores.lines), file=sys.stderr)
     _print_table([(name, f"{value:.4f}") for name, value in scores.metrics.items()])
     if scores.per_class:

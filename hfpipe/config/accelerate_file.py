@@ -1,7 +1,8 @@
 """What hfpipe reads of an accelerate file, and where this machine stands among those of a launch.
 
-Refuses files that are none, and what accelerate accepts and then does otherwise without a word: FSDP on the CPU, and a
-machine whose rank nobody told. accelerate takes rank 0 for it, and two of rank 0 wait for each other for ever.
+Refuses files that are none, ZeRO-3 that cuts a model up while it is loaded, and what accelerate accepts and then does
+otherwise without a word: FSDP on the CPU, and a machine whose rank nobody told. accelerate takes rank 0 for it, and two
+of rank 0 wait for each other for ever.
 What the file needs and this machine lacks (GPUs, DeepSpeed) is refused before anything is launched.
 """
 
@@ -24,6 +25,8 @@ _WRITE_ONE = "write one with 'accelerate config --config_file <file>'"
 _SMALLEST = {"num_processes": 1, "num_machines": 1, "machine_rank": 0, "main_process_port": 0}
 # accelerate reads a file without a number as one process only where nothing is distributed.
 _SINGLE = "NO"
+ZERO3_INIT_RULE = "the model would be cut up while it is loaded, and its new parts and sizes not be seen whole"
+ZERO3_INIT_REMEDY = "set zero3_init_flag: false in deepspeed_config; each process then cuts it up once it is loaded"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def read_accelerate_file(path: Path) -> AccelerateFile:
     if kind == "FSDP" and use_cpu:
         rule = "has no effect on the CPU: accelerate would train by DDP and say nothing"
         problems.append(Problem(f"{path}: distributed_type", kind, rule, "use multi_cpu, or GPUs (use_cpu: false)"))
+    problems += _check_engine(path, values.get("deepspeed_config")) if kind == "DEEPSPEED" else []
     if problems:
         raise ConfigError(problems)
     return AccelerateFile(
@@ -151,6 +155,14 @@ def _number(environ: Mapping[str, str], name: str, problems: list[Problem], *, l
         return int(text)
     problems.append(Problem(name, text, f"is not a whole number from {least}", "set it, or unset it"))
     return None
+
+
+def _check_engine(path: Path, engine: object) -> list[Problem]:
+    """Return a problem where DeepSpeed is asked for ZeRO-3 from the start, as it is where nothing is said."""
+    if not isinstance(engine, dict) or engine.get("zero_stage") != 3 or engine.get("zero3_init_flag") is False:
+        return []
+    value = str(engine.get("zero3_init_flag", "")).lower()
+    return [Problem(f"{path}: zero3_init_flag", value, ZERO3_INIT_RULE, ZERO3_INIT_REMEDY)]
 
 
 def _check_number(path: Path, values: Mapping[str, object], key: str, least: int) -> list[Problem]:

@@ -51,8 +51,13 @@ class RunConfig:
         return {key: _json(value) for values in self.sections().values() for key, value in values.items()}
 
     def place(self, key: str) -> str:
-        """Return where the user set `key`: `--seed`, `minilm.yaml:7: seed`, or the key where nobody did."""
+        """Return where the user set `key`: `--seed`, `minilm.yaml:7: seed`, or the key where nobody did.
+
+        A planned value is told by its key and what it follows from: `problem_type (follows from --label_delimiter)`.
+        """
         origin = self.origins.get(key, Origin("default"))
+        if origin.kind == "plan" and origin.place:
+            return f"{key} (follows from {origin.place})"
         return f"{origin.place}: {key}" if origin.kind == "file" else origin.place or key
 
 

@@ -49,7 +49,7 @@ class Settled:
 
 
 def show_value(value: object) -> str:
-    """Return a typed value as YAML would have it; empty for None."""
+    """Return a typed value as YAML would have it, a text with outer white space in quotes; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -58,7 +58,8 @@ def show_value(value: object) -> str:
         return f"[{', '.join(map(show_value, value))}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {show_value(item)}' for key, item in value.items())}}}"
-    return str(value)
+    text = str(value)
+    return text if text == text.strip() else repr(text)
 
 
 def read_defaults(recipe: str) -> Settled:

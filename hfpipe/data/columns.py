@@ -19,6 +19,7 @@ _TEXT_NAMES = (
     *("reviewtext", "fulltext", "sentencetext", "commenttext", "tweettext", "messagetext"),
 )
 _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "classlabel")
+ONLY_OTHER = "the only other column"
 _KEYS = {"text": "text_column_names", "label": "label_column_name", "second text": "text_pair_column_name"}
 
 
@@ -125,15 +126,20 @@ def join_texts(values: Iterable[object], delimiter: str) -> str:
     return delimiter.join(str(value) for value in values if value is not None and str(value).strip())
 
 
-def find_text_columns(header: Sequence[str], *, wanted: Sequence[str] | None, name: str) -> tuple[str, ...]:
+def find_text_columns(
+    header: Sequence[str], *, wanted: Sequence[str] | None, name: str, apart: str | None = None
+) -> tuple[str, ...]:
     """Return the text columns of the file `name`: those `wanted` if all are there, else the one found by rule.
+
+    `apart` is the column of a second text, which is not looked at.
 
     Raises:
         DataError: If no column fits, or several do.
     """
     if wanted and all(column in header for column in wanted):
         return tuple(wanted)
-    columns = list(header) if len(header) == 1 else _find("text", header, None)
+    free = [column for column in header if column != apart]
+    columns = free if len(free) == 1 else _find("text", free, None)
     if len(columns) != 1:
         raise DataError(_guess_problem("text", (name, header), columns))
     return tuple(columns)
@@ -157,7 +163,7 @@ def _complete_pair(header: Sequence[str], found: dict[str, list[str]], request: 
 def _how(role: str, given: object, column: str) -> str:
     if given is not None:
         return f"set by {_KEYS[role]}"
-    return "found by its name" if _find(role, [column], None) else "the only other column"
+    return "found by its name" if _find(role, [column], None) else ONLY_OTHER
 
 
 def _twice_problems(request: ColumnRequest, found: dict[str, list[str]], name: str) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ columns are all keys of the file, a key that is missing reads as null, and how m
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 
 from hfpipe.data.encoding import UnreadableTextError, is_readable_text, read_lines
 from hfpipe.data.findings import Findings
@@ -17,14 +18,15 @@ _ONE_OBJECT_A_LINE = "every line is one JSON object"
 _NAME_IT = "name the file .json if the array is all it holds, or "
 
 
-def read_jsonl(file: SourceFile, findings: Findings) -> RecordStream | None:
+def read_jsonl(file: SourceFile, findings: Findings, *, surveyed_lines: int | None = None) -> RecordStream | None:
     """Return the stream of a file, or None where it holds no object at all.
 
-    Lines that cannot be used go to `findings` and are left out of the stream. Blank lines are no rows.
+    Lines that cannot be used go to `findings` and are left out of the stream. Blank lines are no rows. The columns
+    are the keys of all lines, or of the first `surveyed_lines` where the file is not to be read twice.
     """
     if not is_readable_text(file, findings):
         return None
-    header, differing, first = _keys_of(file)
+    header, differing, first = _keys_of(file, surveyed_lines)
     if not header:
         for _ in _records(file, findings, ()):
             pass
@@ -37,13 +39,13 @@ def read_jsonl(file: SourceFile, findings: Findings) -> RecordStream | None:
     return RecordStream(file, header, _records(file, findings, header))
 
 
-def _keys_of(file: SourceFile) -> tuple[tuple[str, ...], int, int]:
+def _keys_of(file: SourceFile, limit: int | None) -> tuple[tuple[str, ...], int, int]:
     """Return all keys in order of appearance, the number of lines whose keys differ, and the first such line."""
     keys: dict[str, None] = {}
     reference: set[str] | None = None
     differing = first = 0
     try:
-        for number, line in enumerate(read_lines(file, Findings()), start=1):
+        for number, line in enumerate(islice(read_lines(file, Findings()), limit), start=1):
             found = _keys_of_line(line)
             if found is None:
                 continue

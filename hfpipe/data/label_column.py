@@ -18,6 +18,7 @@ from hfpipe.errors import Problem
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WITH_COMMA = re.compile(r"[+-]?[\d.]*,[\d.,]*", re.ASCII)
+LABEL_DELIMITERS = (";", "|", ",")
 _NO_NUMBERS = ("nan", "inf", "infinity")
 _LARGEST = 3.4028234663852886e38  # of a float32
 _TYPE_NAMES = {"int": "a number", "float": "a number with decimals", "bool": "a truth value", "list": "a list"}
@@ -121,7 +122,7 @@ def describe_value(value: object) -> str:
 
 def find_label_delimiter(value: str) -> str | None:
     """Return the sign that seems to stand between the labels of a text, None where none does."""
-    return next((sign for sign in (";", "|", ",") if sign in value), None)
+    return next((sign for sign in LABEL_DELIMITERS if sign in value), None)
 
 
 def _parse_number(value: object) -> float:

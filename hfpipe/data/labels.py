@@ -15,6 +15,7 @@ import numpy as np
 from hfpipe.config.sections import REGRESSION
 from hfpipe.data.accounting import EXAMPLES
 from hfpipe.data.findings import Findings
+from hfpipe.data.label_column import LABEL_DELIMITERS
 from hfpipe.data.label_names import list_labels, name_brought, name_labels
 from hfpipe.data.record_stream import shorten
 from hfpipe.data.table import Table
@@ -23,7 +24,7 @@ from hfpipe.errors import Problem
 MAX_LABELS = 1000
 _MANY_LABELS = 20
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def find_labels(
     if _are_classes(train, values, findings):
         _check_look_alikes(train, values, findings)
         _note_mixture(values, findings)
+        _note_joined(train, values, findings)
     if named is not None:
         return Labels(values, name_labels(values, named, findings))
     return Labels(values, name_brought(values, brought or {}, findings))
@@ -121,10 +123,12 @@ def check_class_sizes(train: Table, labels: Labels, *, findings: Findings, is_sp
 def _are_classes(train: Table, values: tuple[str, ...], findings: Findings) -> bool:
     name, rows = train.account.source, len(train.answers)
     regression = f"set problem_type: {REGRESSION} to predict numbers" if train.labels else ""
-    with_decimals = [value for value in values if _NUMBER.fullmatch(value) and any(sign in value for sign in ".eE")]
+    with_decimals = [value for value in values if _NUMBER.fullmatch(value) and any(sign in value for sign in ".,eE")]
     if with_decimals and all(_NUMBER.fullmatch(value) for value in values):
         remedy = "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing)"
         remedy = f"{remedy}, or {regression}" if regression else remedy
+        if regression and any("," in value for value in with_decimals):
+            remedy = f"{remedy}, with decimal points; or, where a row has several labels, set label_delimiter: ','"
         value = f"labels such as {list_labels(with_decimals)}"
         findings.add("labels", name, Problem(name, value, "numbers with decimals are no labels", remedy))
         return False
@@ -166,6 +170,21 @@ def _note_mixture(values: tuple[str, ...], findings: Findings) -> None:
         findings.note(
             f"labels are numbers ({list_labels(numbers)}) and names ({list_labels(names)}): check that both are meant"
         )
+
+
+def _note_joined(train: Table, values: tuple[str, ...], findings: Findings) -> None:
+    """Note classes that are made of others: each combination of several labels would be a class of its own."""
+    for sign in LABEL_DELIMITERS if train.labels else ():
+        parts = {value: {part.strip() for part in value.split(sign)} for value in values}
+        made = [value for value in values if len(parts[value]) > 1 and parts[value] <= _parts_of_others(value, parts)]
+        if made:
+            told = f"labels such as {list_labels(made)} are made of others"
+            findings.note(f"{told}: if a row may have several, set label_delimiter: {sign!r}")
+            return
+
+
+def _parts_of_others(value: str, parts: Mapping[str, set[str]]) -> set[str]:
+    return {part for other, found in parts.items() if other != value for part in found}
 
 
 def _groups(values: Sequence[str], key: Callable[[str], str]) -> list[list[str]]:

@@ -16,6 +16,8 @@ from hfpipe.errors import Problem
 
 MOST_BINS = 10
 ROWS_A_BIN = 4
+FAR = 10.0
+"""A mean or standard deviation beyond it is told: ratings up to 10 are learnt as they are, prices are not."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def describe_numbers(column: str, targets: np.ndarray) -> NumberStatistics:
 
 
 def check_numbers(train: Table, findings: Findings) -> None:
-    """Record a training part whose numbers are all the same; note one whose numbers look like classes."""
+    """Record a training part whose numbers are all the same; note numbers that look like classes, or lie far from 0."""
     different = sorted(set(train.numbers))
     name = train.account.source
     if len(different) == 1:
@@ -55,6 +57,12 @@ def check_numbers(train: Table, findings: Findings) -> None:
     if len(different) == 2 and all(number.is_integer() for number in different):
         first, second = map(int, different)
         findings.note(f"only the numbers {first} and {second} occur: if they are classes, remove problem_type")
+    mean, spread = float(np.mean(train.numbers)), float(np.std(train.numbers))
+    if max(abs(mean), spread) > FAR:
+        findings.note(
+            f"{name}: the numbers lie far from 0, where a new head begins, and it moves by about learning_rate a step: "
+            f"if it does not get there, train on (number - {_shown(mean)}) / {_shown(spread)} and turn predictions back"
+        )
 
 
 def _shown(number: float) -> str:

@@ -39,12 +39,14 @@ __all__ = [
 @dataclass(frozen=True)
 class Reading:
     """How files are read: the delimiter of CSV and TSV (None: by suffix), what a document of a .txt file is, and the
-    encoding of all text files (None: UTF-8).
+    encoding of all text files (None: UTF-8). The columns of JSON lines are the keys of the first `surveyed_lines`
+    (None: of all, for which a file is read twice).
     """
 
     delimiter: str | None = None
     document_per: str = "line"
     encoding: str | None = None
+    surveyed_lines: int | None = None
 
 
 def open_records(file: SourceFile, findings: Findings, *, reading: Reading) -> RecordStream | None:
@@ -65,7 +67,7 @@ def _open_text(file: SourceFile, findings: Findings, reading: Reading) -> Record
     if file.suffix == ".json":
         return read_json(file, findings)
     if file.suffix in (".jsonl", ".ndjson"):
-        return read_jsonl(file, findings)
+        return read_jsonl(file, findings, surveyed_lines=reading.surveyed_lines)
     if file.suffix == ".txt":
         return read_plain_text(file, findings, document_per=reading.document_per)
     return read_delimited(file, findings, delimiter=reading.delimiter)

@@ -20,6 +20,8 @@ from hfpipe.data.sources import find_sources
 from hfpipe.data.streams import Corpus, Document, digest, read_first, read_held_out
 from hfpipe.errors import DataError, Problem
 
+SURVEYED_LINES = 1_000
+"""Lines of JSON lines whose keys are the columns: a shard is not read twice."""
 NOT_KNOWN = "read while training: its documents are not counted, and repeats are not found, before they are trained on"
 
 
@@ -48,7 +50,9 @@ def load_streamed_parts(
     request = ColumnRequest(
         settings.text_column_names, None, labelled=False, text_delimiter=settings.text_column_delimiter
     )
-    reading = ShardReading(request, Reading(settings.field_delimiter, settings.document_per, settings.encoding))
+    reading = ShardReading(
+        request, Reading(settings.field_delimiter, settings.document_per, settings.encoding, SURVEYED_LINES)
+    )
     columns = choose_shard_columns(train[0], reading)
     reading = replace(reading, columns=columns.repeated())
     fraction = 0.0 if "validation" in shards else settings.validation_fraction

@@ -139,7 +139,7 @@ def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], 
     file, columns = origin
     rows.read += 1
     wanted = columns.texts if columns.text_pair is None else (*columns.texts, columns.text_pair)
-    others = [problem for column in wanted if (problem := _type_problem(record, column, file)) is not None]
+    others = [problem for column in wanted if (problem := find_type_problem(record, column, file.name))]
     for problem in others:
         findings.add("texts of another type", file.name, problem)
     if others:
@@ -161,12 +161,13 @@ def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], 
     rows.places.add(file.name, record.line)
 
 
-def _type_problem(record: Record, column: str, file: SourceFile) -> Problem | None:
+def find_type_problem(record: Record, column: str, name: str) -> Problem | None:
+    """Return what is wrong where `column` of a record of the file `name` holds neither a text nor nothing."""
     value = record.values[column]
     if value is None or isinstance(value, str):
         return None
     held = f"column {column!r} holds {describe_value(value)}"
-    return Problem(place_of(file.name, record.line), held, "a text is expected")
+    return Problem(place_of(name, record.line), held, "a text is expected")
 
 
 def _is_empty(value: object) -> bool:

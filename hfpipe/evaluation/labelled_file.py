@@ -13,12 +13,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from hfpipe.data.columns import ColumnRequest
+from hfpipe.data.columns import ONLY_OTHER, ColumnChoice, ColumnRequest
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import LabelShape
 from hfpipe.data.labels import Labels, check_known, rename_labels
 from hfpipe.data.progress import progress_options
-from hfpipe.data.record_stream import SourceFile
+from hfpipe.data.record_stream import SourceFile, place_of_header
 from hfpipe.data.records import Reading, stream_records
 from hfpipe.data.sources import PartSource
 from hfpipe.data.table import Table, TableRequest, read_table
@@ -36,21 +36,21 @@ PART = "evaluated"
 class LabelledFile:
     """A file to be scored.
 
-    Columns, delimiter and encoding None: those of the training, where the file has them, else found by name and
-    suffix, and UTF-8.
+    Columns and delimiters None: those of the training, else found by name and suffix; encoding None is UTF-8.
     """
 
     path: Path
     text_columns: tuple[str, ...] = ()
     text_pair_column: str | None = None
     label_column: str | None = None
+    label_delimiter: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
 
 
 @dataclass(frozen=True)
 class FileScores:
-    """`metrics` by name, `per_class` in the order of the labels, and `lines` that account for every row."""
+    """`metrics` by name, `per_class` in the order of the labels, and `lines` on what was read: columns, every row."""
 
     metrics: Mapping[str, float]
     per_class: tuple[ClassScore, ...]
@@ -68,21 +68,23 @@ def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_siz
     Raises:
         DataError: With all problems of the file, labels the model does not know among them.
     """
-    table = _read(classifier, file)
+    table, lines = _read(classifier, file)
     problem_type, names = classifier.problem_type, classifier.label_names
     targets = encode_table(table, problem_type=problem_type, label_names=names)
     logits = _run(classifier, table, batch_size)
     metrics = {"loss": _loss(logits, targets, problem_type), **compute_metrics(problem_type, logits, targets)}
     per_class = () if problem_type == REGRESSION else per_class_table(problem_type, logits, targets, label_names=names)
-    return FileScores(metrics, per_class, tuple(table.account.lines(PART)))
+    return FileScores(metrics, per_class, lines)
 
 
-def _read(classifier: LoadedClassifier, file: LabelledFile) -> Table:
+def _read(classifier: LoadedClassifier, file: LabelledFile) -> tuple[Table, tuple[str, ...]]:
+    """Return the rows that can be scored, and the lines on what was read."""
     findings = Findings()
     source = PartSource(PART, (SourceFile(file.path, str(file.path)),))
     reading = Reading(file.delimiter, encoding=file.encoding)
-    shape = LabelShape(classifier.problem_type, classifier.settings.label_delimiter)
+    shape = LabelShape(classifier.problem_type, _label_delimiter(classifier, file))
     table = read_table(source, TableRequest(_columns(classifier, file), reading, shape), findings)
+    _check_label_column(classifier, table, file)
     findings.raise_if_any()
     renamed = rename_labels(table, classifier.settings.label_names)
     if classifier.problem_type != REGRESSION:
@@ -91,14 +93,42 @@ def _read(classifier: LoadedClassifier, file: LabelledFile) -> Table:
     if not renamed.texts:
         rule = "none has both a text and a label"
         raise DataError(Problem(str(file.path), f"{table.account.read:,} rows", rule, "name a labelled file"))
-    return renamed
+    assert table.columns is not None, "a file with rows has columns"
+    return renamed, (_describe(table.columns), *table.account.lines(PART), *findings.notes)
+
+
+def _check_label_column(classifier: LoadedClassifier, table: Table, file: LabelledFile) -> None:
+    """Refuse to take any other column for the labels where that of the training is not there."""
+    trained, columns = classifier.settings.label_column_name, table.columns
+    if trained is not None and columns is not None and columns.label_found == ONLY_OTHER:
+        place, rule = place_of_header(str(file.path)), f"nothing says that {columns.label!r} holds the labels"
+        raise DataError(Problem(place, f"no column {trained!r}", rule, "set label_column_name"))
+
+
+def _describe(columns: ColumnChoice) -> str:
+    """Return the columns that are scored: a label taken from the wrong one would be a score of nothing."""
+    pair = "" if columns.text_pair is None else f" and {columns.text_pair!r}"
+    return f"texts from column {' + '.join(map(repr, columns.texts))}{pair}, labels from {columns.label!r}"
+
+
+def _label_delimiter(classifier: LoadedClassifier, file: LabelledFile) -> str | None:
+    if file.label_delimiter is None:
+        return classifier.settings.label_delimiter
+    if classifier.problem_type != MULTI_LABEL:
+        rule = "without effect: a text of this model has one label, or a number"
+        raise DataError(Problem("label_delimiter", repr(file.label_delimiter), rule, "leave it out"))
+    return file.label_delimiter
 
 
 def _columns(classifier: LoadedClassifier, file: LabelledFile) -> ColumnRequest:
-    """Return the columns as given, else as in training where the file has them; a second text always has one."""
+    """Return the columns as given, else as in training where the file has them.
+
+    Of texts that the training joined, and of a second text, none may be missing: the rest would be another text.
+    """
     trained = classifier.settings
     header = stream_records(file.path, delimiter=file.delimiter, encoding=file.encoding).header
-    texts = trained.text_column_names if all(name in header for name in trained.text_column_names) else ()
+    known = trained.text_column_names
+    texts = known if len(known) > 1 or all(name in header for name in known) else ()
     label = trained.label_column_name if trained.label_column_name in header else None
     return ColumnRequest(
         file.text_columns or texts or None,

@@ -90,6 +90,8 @@ def training_lines(facts: CardFacts) -> Iterator[str]:
     evaluations = _evaluations(facts)
     if evaluations:
         yield from (*evaluations, "")
+        if any(line.startswith("| **") for line in evaluations):
+            yield from ("The row in bold is that of these weights.", "")
 
 
 def environment_lines(facts: CardFacts) -> Iterator[str]:
@@ -167,7 +169,8 @@ def _evaluations(facts: CardFacts) -> list[str]:
         before = [each["loss"] for each in facts.history if each["step"] <= event["step"] and "loss" in each]
         values = [before[-1] if before else None, *(event.get(column) for column in columns)]
         epoch = event.get("epoch")
-        rows.append([f"{event['step']:,}", "" if epoch is None else f"{epoch:.2f}", *map(_shown, values)])
+        step = f"**{event['step']:,}**" if event["step"] == facts.step else f"{event['step']:,}"
+        rows.append([step, "" if epoch is None else f"{epoch:.2f}", *map(_shown, values)])
     heading = ["step", "epoch", "training loss", *(f"validation {name.removeprefix('eval_')}" for name in columns)]
     return table(heading, rows, numbers_from=0) if rows else []
 

@@ -5,6 +5,7 @@ is rotated away lives on in it. Links cost no space; JSON is copied without the 
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,6 @@ from hfpipe.records.run_directory import (
     read_history,
     read_json,
     step_of,
-    truncate_history,
     write_json,
 )
 
@@ -138,7 +138,7 @@ def prepare_checkpoint(
         _place(run_dir / INFERENCE_FILE, folder / INFERENCE_FILE)
     _cut_history(run_dir, folder, step)
     facts = _checkpoint_facts(run, folder, step)
-    write_json(folder / METRICS_FILE, facts["metrics"])
+    _write_json(folder / METRICS_FILE, facts["metrics"])
     folders: tuple[str, ...] = (TOP, ADAPTER)
     if state_folder is not None:
         folders = (*folders, *_add_states(run_dir, run, folder, step=step, name=state_folder))
@@ -181,7 +181,7 @@ def _place(source: Path, target: Path) -> None:
     """Link or copy a file; one that can hold paths is rewritten without them."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.name in _WITH_PATHS:
-        write_json(target, scrub(read_json(source)))
+        _write_json(target, scrub(read_json(source)))
         return
     try:
         os.link(source, target)
@@ -192,14 +192,20 @@ def _place(source: Path, target: Path) -> None:
 def _add_state(run_dir: Path, run: Mapping[str, Any], checkpoint: Path, folder: Path) -> None:
     names = [path.name for path in checkpoint.iterdir() if is_allowed(f"{LAST_CHECKPOINT}/{path.name}")]
     _fill(checkpoint, folder, sorted(names))
-    write_json(folder / RUN_FILE, scrub_record(run))
+    _write_json(folder / RUN_FILE, scrub_record(run))
     _cut_history(run_dir, folder, step_of(checkpoint))
 
 
+def _write_json(path: Path, value: object) -> None:
+    """Write JSON; a folder that waits to be pushed need not survive a power cut, and waiting for a disk takes time."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
 def _cut_history(run_dir: Path, folder: Path, step: int) -> None:
-    if (run_dir / HISTORY_FILE).is_file():
-        shutil.copyfile(run_dir / HISTORY_FILE, folder / HISTORY_FILE)
-        truncate_history(folder / HISTORY_FILE, step)
+    events = [event for event in read_history(run_dir / HISTORY_FILE) if event["step"] <= step]
+    if events:
+        lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        (folder / HISTORY_FILE).write_text(lines, encoding="utf-8")
 
 
 def _final_facts(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A path says who works where. What is needed of it, the last name, stays: a resum
 same file, whose content is compared by its fingerprint anyway.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,13 @@ _LOCAL = re.compile(r"(?:/[^/\n]+/|~[^/\n]*/|\.{1,2}[/\\]|\\\\|[A-Za-z]:[/\\])[^
 
 
 def scrub(value: Any, key: str = "") -> Any:
-    """Return JSON with each path of this machine cut to its last name and fields that are places left out."""
+    """Return JSON with each path of this machine cut to its last name, and without fields that are places."""
     if isinstance(value, Mapping):
         return {name: scrub(each, name) for name, each in value.items() if name not in _PLACES}
     if isinstance(value, list | tuple):
         return [scrub(each, key) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no other word for it
     if isinstance(value, str) and (key in _FILE_KEYS or _LOCAL.fullmatch(value) or _is_here(value)):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value

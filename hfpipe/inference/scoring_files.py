@@ -13,9 +13,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.data.findings import Findings
 from hfpipe.data.progress import progress_options
-from hfpipe.data.record_stream import place_of_header
+from hfpipe.data.record_stream import format_suffix, place_of_header
 from hfpipe.data.records import Record
+from hfpipe.data.table import find_type_problem
 from hfpipe.errors import DataError, Problem
 from hfpipe.inference.loading import LoadedClassifier
 from hfpipe.inference.predict import score_texts
@@ -27,6 +29,7 @@ LABELS_COLUMN = "predicted_labels"
 VALUE_COLUMN = "predicted_value"
 DECIMALS = 6
 THRESHOLD = 0.5
+UNTYPED_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ def predict_file(
     the training, or in the one found by name. `output` '-' writes CSV to standard output.
 
     Raises:
-        DataError: If there is no such column, or the file has one of those to be added.
+        DataError: If there is no such column, one holds other values than texts, or the file has one of those to be
+            added.
     """
     chosen = find_text_columns(table, columns, classifier.settings)
     added = added_columns(classifier)
     _check_new(table, added)
+    _check_texts(table, chosen)
     rows = empty = 0
     with write_table(output, (*table.header, *added)) as write_row:
         for record, scores in score_records(classifier, table, chosen, batch_size=batch_size):
@@ -115,6 +120,19 @@ def predict_row(classifier: LoadedClassifier, scores: np.ndarray) -> Mapping[str
     found = [name for name, score in zip(names, scores, strict=True) if score >= THRESHOLD]
     delimiter = classifier.settings.label_delimiter
     return {LABELS_COLUMN: found if delimiter is None else delimiter.join(found), **probabilities}
+
+
+def _check_texts(table: InputTable, columns: TextColumns) -> None:
+    """Raise a DataError for values that are no texts: training refuses them, so their scores would mean nothing."""
+    if format_suffix(table.path.name) in UNTYPED_SUFFIXES:
+        return
+    findings, wanted = Findings(), (*columns.texts, *([] if columns.pair is None else [columns.pair]))
+    for record in table.stream().records:
+        for column in wanted:
+            problem = find_type_problem(record, column, str(table.path))
+            if problem is not None:
+                findings.add("texts of another type", str(table.path), problem)
+    findings.raise_if_any()
 
 
 def _check_new(table: InputTable, added: tuple[str, ...]) -> None:

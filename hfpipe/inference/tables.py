@@ -68,8 +68,8 @@ def find_text_columns(table: InputTable, given: TextColumns | None, trained: Inf
     """Return the columns of the texts: as given, else those of the training, else the one found by name.
 
     Raises:
-        DataError: If a column given is not there, no column, or several, may be the text, or a model of two texts is
-            told of one.
+        DataError: If a column given is not there or is both texts, no column, or several, may be the text, a model of
+            single texts is told of two, or a column is missing that the training joined: the rest is another text.
     """
     pair = given.pair if given is not None and given.pair is not None else trained.text_pair_column_name
     named = given.texts if given is not None else ()
@@ -82,10 +82,15 @@ def find_text_columns(table: InputTable, given: TextColumns | None, trained: Inf
     ]
     if trained.text_pair_column_name is None and pair is not None:
         problems.append(Problem("--text-pair-column", pair, "this model was trained on single texts", "leave it out"))
+    joined = trained.text_column_names if len(trained.text_column_names) > 1 and not named else ()
+    remedy = f"the training joined {' + '.join(map(repr, joined))}: add it, or name other columns by --text-column"
+    problems += [Problem(place, f"no column {name!r}", there, remedy) for name in joined if name not in table.header]
     if problems:
         raise DataError(problems)
-    free = [name for name in table.header if name != pair]
-    texts = named or choose_text_columns(free, wanted=trained.text_column_names, name=str(table.path))
+    wanted = trained.text_column_names
+    texts = named or choose_text_columns(table.header, wanted=wanted, name=str(table.path), apart=pair)
+    if pair in texts:
+        raise DataError(Problem(place, f"column {pair!r}", "is text and second text at once", "change --text-pair-column"))
     return TextColumns(tuple(texts), trained.text_column_delimiter, pair)
 
 

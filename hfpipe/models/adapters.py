@@ -5,10 +5,11 @@ for, and would leave DeBERTa's pooler or ModernBERT's head as random as they beg
 into the weights, so that what lies at the top of its directory is a plain model.
 """
 
+import copy
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -85,6 +86,22 @@ def is_adapted(model: torch.nn.Module) -> bool:
     return any(each.__name__ == "PeftModel" for each in type(model).__mro__)
 
 
+def copy_whole(model: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> PreTrainedModel:
+    """Return a model like `model`, which is adapted and may be sharded, with whole `weights` on the CPU."""
+    from peft import get_peft_model
+
+    adapted = cast("PeftModel", model)
+    base = cast("PreTrainedModel", adapted.get_base_model())
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        plain = type(base)._from_config(
+            copy.deepcopy(base.config), dtype=base.dtype, attn_implementation=base.config._attn_implementation
+        )
+        whole = get_peft_model(plain, copy.deepcopy(adapted.peft_config["default"]))
+    whole.load_state_dict(weights)
+    return cast("PreTrainedModel", whole)
+
+
 def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
     """Return the plain model with the adapter added to its weights; `model` must not be used afterwards."""
     if not is_adapted(model):
@@ -111,13 +128,17 @@ def save_adapter(model: PreTrainedModel, folder: Path, *, state_dict: dict[str, 
     (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def load_adapter(model: PreTrainedModel, folder: Path) -> None:
-    """Put the adapter in `folder` into `model`, all of it.
+def read_adapter(
+    model: PreTrainedModel, folder: Path, *, shape_of: Callable[[torch.Tensor], torch.Size]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return each tensor of the adapter in `model`, beside what the one in `folder` has for it.
+
+    `shape_of` gives the shape of a tensor of `model` when it is whole, for under sharding it may have another.
 
     Raises:
         CheckpointError: If the file cannot be read, or its tensors are not those of this adapter.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import get_peft_model_state_dict
 
     file, remedy = folder / ADAPTER_WEIGHTS, "put its files back as they were saved"
     try:
@@ -126,12 +147,13 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(Problem(str(file), rule=f"cannot be loaded ({reason})", remedy=remedy)) from error
     adapted = cast("PeftModel", model)
-    own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    strange = sorted({*own} ^ {*saved}) or [name for name in own if own[name].shape != saved[name].shape]
+    tensors = adapted.state_dict(keep_vars=True)
+    own = get_peft_model_state_dict(adapted, state_dict=tensors, save_embedding_layers=False)
+    strange = sorted({*own} ^ {*saved}) or [name for name in own if shape_of(own[name]) != saved[name].shape]
     if strange:
         rule = f"its weights are not those of the adapter: {strange[0]} differs"
         raise CheckpointError(Problem(str(file), rule=rule, remedy=remedy))
-    set_peft_model_state_dict(adapted, saved)
+    return [(own[name], saved[name]) for name in own]
 
 
 def find_new_modules(model: torch.nn.Module, new_parameters: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from hfpipe.config import RunConfig
 from hfpipe.errors import Problem, TrainingError
 from hfpipe.training.precision import Precision, decide_precision
+from hfpipe.training.sharding import check_launcher
 
 
 def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
@@ -15,7 +16,8 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
 
     Raises:
         ConfigError: If settings, launcher and hardware disagree on the precision.
-        TrainingError: If another number of processes started than `num_processes` asks for.
+        TrainingError: If another number of processes started than `num_processes` asks for, or the launcher asks for
+            a way of sharding that is not supported.
     """
     given = dict(config.trainer_arguments)
     # With an accelerate file for several CPU processes, only use_cpu keeps accelerate from looking for GPUs.
@@ -43,6 +45,7 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     # One process takes one GPU: on a machine with several, Trainer would split batches among them behind our plan.
     args._n_gpu = min(args.n_gpu, 1)
     check_world_size(config, args.world_size)
+    check_launcher(args, os.environ)
     return args, precision
 
 

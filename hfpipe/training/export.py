@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.forward import run_model
-from hfpipe.models.adapters import is_adapted, merge_adapter, save_adapter
+from hfpipe.models.adapters import copy_whole, is_adapted, merge_adapter, save_adapter
 from hfpipe.models.windows import MEAN
 from hfpipe.training.datasets import Rows
 from hfpipe.training.gathering import whole_weights
@@ -38,12 +38,16 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
     network = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
     # a sharded model needs all processes, to be gathered and to compute
     weights = whole_weights(trainer)
-    trained = _outputs(network, rows) if trainer.args.should_save or weights is not None else torch.empty(0)
+    trained = compute_outputs(network, rows) if trainer.args.should_save or weights is not None else torch.empty(0)
     if is_adapted(network):
         if trainer.args.should_save:
-            save_adapter(network, folder / ADAPTER_FOLDER)
+            save_adapter(network, folder / ADAPTER_FOLDER, state_dict=weights)
             trainer.tokenizer.save_pretrained(folder / ADAPTER_FOLDER)
-        network = trainer.model = merge_adapter(network)
+        if weights is None:
+            network = trainer.model = merge_adapter(network)
+        elif trainer.args.should_save:
+            network = merge_adapter(copy_whole(network, weights)).to(network.device)
+            weights = dict(network.state_dict())
     if trainer.args.should_save:
         network.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
         network.save_pretrained(folder, state_dict=weights)
@@ -61,7 +65,7 @@ def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path,
     """
     reloaded = cast("torch.nn.Module", read_model(model, folder)).to(model.device)
     AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    saved = _outputs(reloaded, rows)
+    saved = compute_outputs(reloaded, rows)
     difference = (trained - saved).abs().max().item()
     tolerance = max(TOLERANCE, TOLERANCE_IN_EPSILONS * torch.finfo(model.dtype).eps)
     if not difference <= tolerance * max(1.0, trained.abs().max().item()):
@@ -78,7 +82,7 @@ def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path,
 
 
 @torch.inference_mode()
-def _outputs(model: torch.nn.Module, rows: Rows) -> torch.Tensor:
+def compute_outputs(model: torch.nn.Module, rows: Rows) -> torch.Tensor:
     """Return the logits of the first rows in float32."""
     batch = rows.__getitems__(list(range(_compared(rows))))
     device = next(model.parameters()).device

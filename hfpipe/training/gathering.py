@@ -88,18 +88,30 @@ def put_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -
     """
     own = {unwrapped_name(name): value for name, value in network.state_dict(keep_vars=True).items()}
     assert own.keys() == weights.keys(), "weights of another model were not refused"
+    spread = is_sharded(network)
     for name, value in own.items():
-        with _whole(value, changed_by=0):
-            value.copy_(deal_out(weights[name], value, source=0))
-            if is_sharded(network) and not isinstance(value, DTensor):
-                torch.distributed.broadcast(value.data, src=0)
+        put_tensor(value, weights[name], broadcast=spread)
+
+
+@torch.no_grad()
+def put_tensor(own: torch.Tensor, whole: torch.Tensor, *, broadcast: bool) -> None:
+    """Copy `whole` into `own`, each process its part; under `broadcast` the first process's, also where it is plain."""
+    with _whole(own, changed_by=0):
+        own.copy_(deal_out(whole, own, source=0))
+        if broadcast and not isinstance(own, DTensor):
+            torch.distributed.broadcast(own.data, src=0)
+
+
+def whole_shape(value: torch.Tensor) -> torch.Size:
+    """Return the shape that `value` has when it is whole."""
+    return cast("torch.Size", vars(value)["ds_shape"]) if "ds_id" in vars(value) else value.shape
 
 
 def _whole(value: torch.Tensor, *, changed_by: int | None = None) -> AbstractContextManager[None]:
-    """Hold a parameter of ZeRO-3 whole within the context; afterwards what the process `changed_by` made of it counts."""
+    """Hold a parameter of ZeRO-3 whole meanwhile; what the process `changed_by` makes of it is dealt out after that."""
     if "ds_id" not in vars(value):
         return nullcontext()
     # an extra: nothing is partitioned without it
-    from deepspeed.zero import GatheredParameters
+    from deepspeed import zero
 
-    return cast("AbstractContextManager[None]", GatheredParameters([value], modifier_rank=changed_by))
+    return cast("AbstractContextManager[None]", zero.GatheredParameters([value], modifier_rank=changed_by))

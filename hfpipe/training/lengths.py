@@ -24,7 +24,7 @@ def describe_kept(texts: TokenizedTexts, rule: LengthRule) -> str:
     """Return how many texts are over the limit of `rule`, what became of them and what share of all tokens is lost."""
     over = int((texts.full_lengths > (rule.max_length or np.inf)).sum())
     share = 100 * texts.lost_tokens.sum() / texts.full_lengths.sum()
-    told = f"{over:,} of {len(texts):,} texts are over {rule.max_length} tokens"
+    told = f"{over:,} of {len(texts):,} texts are over {rule.max_length or 0:,} tokens"
     if texts.window_offsets is None:
         return f"{told} and were cut{_KEPT[rule.long_texts]} ({share:.1f} % of all tokens)"
     windows, cut = texts.window_offsets[-1], len(texts.cut_rows)

@@ -1,5 +1,6 @@
 """Training to the end, and scoring: Trainer's loop with the callbacks of a run around it."""
 
+import logging
 import random
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
+from hfpipe.config.sections import TrainingSettings
 from hfpipe.errors import HfpipeError, Stopped
 from hfpipe.records.run_directory import HISTORY_FILE, read_json
 from hfpipe.training.callbacks import FiniteGuard, History, PlanEpochs, RestoreLosses, StopOnSignal
@@ -26,6 +28,8 @@ from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import load_best_weights
 
+logger = logging.getLogger(__name__)
+
 
 def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
     """Train to the end and return `train_loss` and the session's pace; the best weights are in the model then.
@@ -42,6 +46,7 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
         if trainer.stopped_by:
             end(session, "stopped", trainer.state.global_step)
             raise Stopped(trainer.stopped_by, trainer.state.global_step)
+        _tell_early_end(trainer, session.config.training)
         if session.config.training.load_best_model_at_end:
             load_best_weights(trainer)
     except HfpipeError:
@@ -56,6 +61,17 @@ def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, floa
     metrics = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix).metrics or {}
     trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, metrics)
     return metrics
+
+
+def _tell_early_end(trainer: PlannedTrainer, training: TrainingSettings) -> None:
+    """Say why steps are missing, where patience was used up before the last of them."""
+    state, patience = trainer.state, training.early_stopping_patience
+    if patience is not None and state.global_step < state.max_steps:
+        logger.info(
+            "stopped early at step %s of %s: %s did not improve in %s",
+            *(f"{state.global_step:,}", f"{state.max_steps:,}", trainer.args.metric_for_best_model),
+            "1 evaluation" if patience == 1 else f"{patience:,} evaluations",
+        )
 
 
 def _run_loop(trainer: PlannedTrainer, session: Session) -> dict[str, float]:

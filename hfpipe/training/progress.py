@@ -13,7 +13,10 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 # The history has every value; a line has room for those one watches.
-SHOWN = ("loss", "grad_norm", "learning_rate", "accuracy", "f1_macro", "perplexity", "bits_per_byte")
+SHOWN = (
+    *("loss", "grad_norm", "learning_rate", "accuracy", "f1_micro", "f1_macro"),
+    *("mae", "r2", "perplexity", "bits_per_byte"),
+)
 
 SECONDS_BETWEEN_DRAWS = 0.2
 SECONDS_BETWEEN_DRAWS_IN_A_FILE = 30.0
@@ -86,7 +89,7 @@ class ProgressBars(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Print the event as one line."""
-        line = describe_event(state.global_step, state.max_steps, logs or {})
+        line = describe_event(state.global_step, state.max_steps, logs or {}, watched=args.metric_for_best_model)
         if line:
             tqdm.write(line, file=sys.stderr)
 
@@ -97,10 +100,10 @@ class ProgressBars(TrainerCallback):
         self._training.close()
 
 
-def describe_event(step: int, last_step: int, logs: Mapping[str, float]) -> str:
-    """Return a log event as a line: step, epoch, then losses, scores and the learning rate."""
+def describe_event(step: int, last_step: int, logs: Mapping[str, float], *, watched: str | None = None) -> str:
+    """Return a log event as a line: step, epoch, then losses, scores, the one `watched` too, and the learning rate."""
     epoch = logs.get("epoch")
-    shown = {name: value for name, value in logs.items() if name.removeprefix("eval_") in SHOWN}
+    shown = {name: value for name, value in logs.items() if name.removeprefix("eval_") in (*SHOWN, watched)}
     if not shown:
         return ""
     values = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())

@@ -1,17 +1,20 @@
-"""What FSDP2 needs of a model before accelerate shards it, and what has to hold afterwards.
+"""What FSDP2 and ZeRO need of a model before accelerate shards it, and what has to hold afterwards.
 
-Refuses the first version of FSDP, whose flat parameters have no names to be saved by, and adapters. Two things go wrong
-in silence or with a word that helps nobody, and are put right here: parameters that have no memory yet, and layers that
-accelerate would shard twice.
+Refuses the first version of FSDP, whose flat parameters have no names to be saved by, and models that ZeRO-3 cuts up
+while they are loaded, when heads are drawn and sizes told. Two things go wrong in silence or
+with a word that helps nobody, and are put right here: parameters that have no memory yet, and layers that accelerate
+would shard twice.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
 from transformers.integrations import unset_hf_deepspeed_config
 
+from hfpipe.config.accelerate_file import ZERO3_INIT_REMEDY, ZERO3_INIT_RULE
 from hfpipe.errors import Problem, TrainingError
 
 if TYPE_CHECKING:
@@ -20,14 +23,28 @@ if TYPE_CHECKING:
 _PLACE = "the accelerate file"
 
 
-def prepare_sharding(trainer: "PlannedTrainer", model: PreTrainedModel) -> None:
-    """Make `model` ready for what the launcher asks for; nothing where it shards nothing.
+def check_launcher(args: TrainingArguments, environ: Mapping[str, str]) -> None:
+    """Refuse what the launcher asks for and is not supported, and have models loaded whole under DeepSpeed.
 
     Raises:
-        TrainingError: If the launcher asks for what is not supported.
+        TrainingError: If it is the first version of FSDP, or a model that ZeRO-3 cuts up while it is loaded.
     """
+    version = environ.get("FSDP_VERSION", "1")
+    if environ.get("ACCELERATE_USE_FSDP") == "true" and version != "2":
+        rule = "its flat parameters have no names to be saved by"
+        raise TrainingError(Problem(_PLACE, f"fsdp_version {version}", rule, "set fsdp_version: 2"))
+    if args.deepspeed_plugin is None:
+        return
+    if args.deepspeed_plugin.zero3_init_flag:
+        raise TrainingError(Problem(_PLACE, "zero3_init_flag true", ZERO3_INIT_RULE, ZERO3_INIT_REMEDY))
+    # accelerate (1.15) tells transformers to cut up what it loads whatever the flag says
+    unset_hf_deepspeed_config()
+
+
+def prepare_sharding(trainer: "PlannedTrainer", model: PreTrainedModel) -> None:
+    """Make `model` ready for what the launcher asks for; nothing where it shards nothing."""
     if trainer.is_deepspeed_enabled:
-        # Trainer has just set it: whatever is read from here on would be partitioned, too
+        # Trainer has set it again, for whatever is read from here on
         unset_hf_deepspeed_config()
     if trainer.is_fsdp_enabled:
         prepare_fsdp(trainer.accelerator.state.fsdp_plugin, model)
@@ -48,18 +65,7 @@ def finish_preparation(trainer: "PlannedTrainer", checkpoint: str | None) -> Non
 
 
 def prepare_fsdp(plugin: FullyShardedDataParallelPlugin, model: PreTrainedModel) -> None:
-    """Make `model` ready to be sharded by `plugin`.
-
-    Raises:
-        TrainingError: If it is of the first version, or some parameters of `model` are frozen.
-    """
-    if plugin.fsdp_version != 2:
-        rule = "its flat parameters have no names to be saved by"
-        value = f"fsdp_version {plugin.fsdp_version}"
-        raise TrainingError(Problem(_PLACE, value, rule, "set fsdp_version: 2"))
-    if any(not parameter.requires_grad for parameter in model.parameters()):
-        rule = "a model with frozen parameters is not sharded here"
-        raise TrainingError(Problem(_PLACE, "FSDP", rule, "launch an adapter with accelerate_configs/multi_gpu.yaml"))
+    """Make `model` ready to be sharded by `plugin`."""
     give_memory(model)
     if plugin.transformer_cls_names_to_wrap is None:
         plugin.transformer_cls_names_to_wrap = choose_units(model)

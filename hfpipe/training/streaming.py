@@ -6,7 +6,7 @@ takes the one of its step. A row that cannot be used is met by one process alone
 processes have learnt of it, before the update, and all of them end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

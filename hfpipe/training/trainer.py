@@ -25,6 +25,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from hfpipe.inference.forward import run_model
 from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
+from hfpipe.training.callbacks import check_loss
 from hfpipe.training.checkpoints import write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
@@ -77,7 +78,8 @@ class PlannedTrainer(Trainer):
         self.train_rows = train_rows
         self.tokenizer = tokenizer
         self.plan = build_plan(train_rows, args)
-        self.grad_norm: torch.Tensor | float = 0.0
+        self.grad_norm: torch.Tensor | float | None = 0.0
+        self.computing_parameters = model.num_parameters(exclude_embeddings=True)
         self.stopped_by = 0  # the signal that ends this session before its last step
         super().__init__(
             model=model,
@@ -122,7 +124,10 @@ class PlannedTrainer(Trainer):
     ) -> torch.Tensor:
         """Return the share of the window's mean; Trainer multiplies by the processes that DDP averages over."""
         items = self.task.objective.count(labels) if num_items_in_batch is None else num_items_in_batch
-        return self.task.objective.loss_sum(outputs, labels) / items
+        loss = self.task.objective.loss_sum(outputs, labels) / items
+        if self.is_deepspeed_enabled:
+            check_loss(self, loss)  # the update is part of backward there
+        return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
         own = sum((self.task.objective.count(batch["labels"]) for batch in batch_samples), torch.zeros(()))
@@ -133,6 +138,10 @@ class PlannedTrainer(Trainer):
         """Keep the norm for the guard: clipping by an infinite one has already set every gradient to zero."""
         self.grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         return self.grad_norm
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return Trainer's estimate, by the parameters as counted while they were whole: ZeRO-3 empties them."""
+        return 6 * int(inputs["input_ids"].numel()) * self.computing_parameters
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over the batch plan; accelerate would deal the rows out anew, and repeat some."""

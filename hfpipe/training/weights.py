@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.models.adapters import is_adapted, load_adapter, save_adapter
+from hfpipe.models.adapters import is_adapted, read_adapter, save_adapter
 from hfpipe.records.run_directory import checkpoint_folder
-from hfpipe.training.gathering import put_weights
+from hfpipe.training.gathering import is_sharded, put_tensor, put_weights, whole_shape
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -74,7 +74,9 @@ def load_weights(network: PreTrainedModel, folder: Path) -> None:
         CheckpointError: If they cannot be read, or are not those of `network`.
     """
     if is_adapted(network):
-        load_adapter(network, folder)
+        spread = is_sharded(network)
+        for own, saved in read_adapter(network, folder, shape_of=whole_shape):
+            put_tensor(own, saved, broadcast=spread)
     else:
         put_weights(network, read_model(network, folder).state_dict())
 

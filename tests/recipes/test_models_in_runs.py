@@ -18,7 +18,7 @@ from hfpipe.models.causal import load_causal_lm
 from hfpipe.models.tokenizers import train_tokenizer
 from hfpipe.records.run_directory import read_json
 from hfpipe.training.datasets import BlockRows
-from hfpipe.training.export import check_reload
+from hfpipe.training.export import check_reload, compute_outputs
 from hfpipe.training.weights import load_weights
 
 SHAPES = {
@@ -108,7 +108,7 @@ def test_a_model_saved_whole_comes_back(model_type: str, dtype: str, attention: 
         for parameter in model.parameters():
             parameter.mul_(8)  # logits far from 0, as those of a trained model
     save(model, tmp_path)
-    check_reload(model, tmp_path, ROWS)
+    check_reload(model, compute_outputs(model, ROWS), folder=tmp_path, rows=ROWS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -119,7 +119,7 @@ def test_a_weight_that_was_not_saved_is_found(dtype: str, tmp_path: Path) -> Non
     weights["transformer.ln_f.weight"] *= 2
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="after reloading: the saved model is not the trained one"):
-        check_reload(model, tmp_path, ROWS)
+        check_reload(model, compute_outputs(model, ROWS), folder=tmp_path, rows=ROWS)
 
 
 def test_a_run_in_bfloat16_with_eager_attention_is_done(corpus: Path, tmp_path: Path) -> None:

@@ -95,8 +95,12 @@ def test_stopped_classifier_ends_in_the_same_bits(
 
 
 def test_early_stopping_keeps_its_patience_and_the_best_weights(
-    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+    checkpoints: Callable[[str], Path],
+    reviews_csv: Callable[[int], Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", logger="hfpipe")
     settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
     # a rate that ruins the model: the first evaluation stays the best, and patience runs out before the end
     settings |= {"early_stopping_patience": 3, "learning_rate": 0.5, "metric_for_best_model": "loss"}
@@ -105,6 +109,8 @@ def test_early_stopping_keeps_its_patience_and_the_best_weights(
     straight = read_json(tmp_path / "straight" / "run.json")
     assert straight["steps"] < 24
     assert straight["best_step"] < straight["steps"]
+    told = f"stopped early at step {straight['steps']} of 24: loss did not improve in 3 evaluations"
+    assert told in caplog.text
     stop_and_go_on("finetune_classifier", {**settings, "output_dir": tmp_path / "stopped"}, events=5)
     assert read_json(tmp_path / "stopped" / "run.json")["steps"] == straight["steps"]
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")

@@ -45,7 +45,7 @@ def stream_settings(corpus: Path, checkpoint: Path) -> dict[str, Any]:
         "gradient_accumulation_steps": 2,
         "learning_rate": 3e-3,
         "logging_steps": 3,
-        "save_steps": 4,
+        "save_steps": 10,
         "load_best_model_at_end": "false",
         "bf16": "false",
         "disable_tqdm": "true",

@@ -39,7 +39,6 @@ def test_every_installed_optimizer_is_of_one_family() -> None:
         ("grokadamw", "grokadamw"),
         ("schedule_free_radam", "schedulefree"),
         ("stable_adamw", "torch-optimi"),
-        ("adamw_torch_4bit", "torchao"),
     ],
 )
 def test_the_package_of_an_optimizer_must_be_installed(optim: str, package: str) -> None:
@@ -51,10 +50,23 @@ def test_the_package_of_an_optimizer_must_be_installed(optim: str, package: str)
     ]
 
 
-def test_low_rank_optimizers_need_their_modules() -> None:
-    assert "optim=galore_adamw: needs optim_target_modules; add optim_target_modules: all-linear" in problems(
-        "optim=galore_adamw"
-    )
+@pytest.mark.parametrize(
+    ("optim", "kept"),
+    [
+        ("galore_adamw", "projector objects"),
+        ("galore_adafactor_layerwise", "projector objects"),
+        ("apollo_adamw", "projector objects"),
+        ("adamw_torch_4bit", "quantized tensors of a class of torchao's own"),
+        ("adamw_torch_8bit", "quantized tensors of a class of torchao's own"),
+        ("adamw_anyprecision", "torch dtypes among its options"),
+        ("adalomo", "moments outside the state it gives out"),
+    ],
+)
+def test_an_optimizer_whose_state_cannot_be_stored_is_refused(optim: str, kept: str) -> None:
+    assert problems(f"optim={optim}") == [
+        f"optim={optim}: keeps {kept}, which a checkpoint without pickle cannot hold; "
+        "use another, such as adamw_torch_fused or adafactor"
+    ]
 
 
 def test_settings_of_adam_reach_adam_alone() -> None:

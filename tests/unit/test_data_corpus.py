@@ -16,7 +16,8 @@ documents = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_si
 def tokens_of(rows: list[list[int]]) -> TokenizedTexts:
     offsets = np.cumsum([0, *map(len, rows)])
     flat = np.array([token for row in rows for token in row], dtype=np.int32)
-    return TokenizedTexts(flat, offsets, np.diff(offsets))
+    lengths = np.diff(offsets)
+    return TokenizedTexts(flat, offsets, lengths, np.zeros_like(lengths))
 
 
 @given(documents)

@@ -148,6 +148,15 @@ def test_a_constant_is_refused_and_two_whole_numbers_are_said() -> None:
     assert "only the numbers 0 and 1 occur: if they are classes, remove problem_type" in lines
 
 
+def test_numbers_far_from_zero_are_said() -> None:
+    prices = load_numbers(train_file=write_csv("a.csv", rows_of([100000, 110000, 90000, 100000])))
+    assert prices.summary.notes == (
+        "a.csv: the numbers lie far from 0, where a new head begins, and it moves by about learning_rate a step: "
+        "if it does not get there, train on (number - 100,000) / 7,071 and turn predictions back",
+    )
+    assert load_numbers(train_file=write_csv("b.csv", rows_of([1, 10, 7.5, 9]))).summary.notes == ()
+
+
 def test_two_rows_can_be_split() -> None:
     parts = load_numbers(train_file=write_csv("a.csv", rows_of([1, 2])))
     assert (len(parts.train.texts), len(parts.validation.texts)) == (1, 1)

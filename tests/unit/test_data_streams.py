@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hfpipe.data.columns import ColumnRequest
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.data.records import Reading
-from hfpipe.data.shards import ShardReading, local_shard, read_rows
+from hfpipe.data.shards import ShardReading, choose_shard_columns, local_shard, read_rows
 from hfpipe.data.stream_blocks import BlockStream, Packing, StreamState
 from hfpipe.data.streams import (
     HELD_OUT,
@@ -222,3 +222,13 @@ def test_several_columns_are_joined_without_those_that_are_empty(tmp_path: Path)
     request = ColumnRequest(("title", "body"), None, labelled=False, text_delimiter=": ")
     rows = read_rows(local_shard(SourceFile(path, path.name)), ShardReading(request, Reading()))
     assert [row.text for row in rows] == ["a: b", "c"]
+
+
+def test_the_first_lines_have_the_columns_of_a_shard(tmp_path: Path) -> None:
+    path = tmp_path / "part.jsonl"
+    path.write_text('{"text": "a"}\n{"body": "b"}\n{"body": "c", "text": "d"}\n', encoding="utf-8")
+    request = ColumnRequest(None, None, labelled=False)
+    shard = local_shard(SourceFile(path, path.name))
+    whole, head = ShardReading(request, Reading()), ShardReading(request, Reading(surveyed_lines=1))
+    assert [row.text for row in read_rows(shard, head)] == ["a", None, "d"]
+    assert [choose_shard_columns(shard, reading).unread for reading in (whole, head)] == [("body",), ()]

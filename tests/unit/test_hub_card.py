@@ -107,7 +107,8 @@ def test_data_and_settings_are_those_of_the_run() -> None:
     assert "| `learning_rate` | 3e-05 |" in training
     assert "| rows per step | 8 = 8 a device x 1 accumulated x 1 process |" in training
     assert "![training and evaluation loss over steps](loss_curve.png)" in training
-    assert "| 4 | 1.00 | 0.3000 | 0.2500 |" in training
+    assert "| 2 | 0.50 | 0.7000 | 0.4000 |" in training
+    assert "| **4** | 1.00 | 0.3000 | 0.2500 |\n\nThe row in bold is that of these weights." in training
     assert "- Hardware: 2 cores of A processor, 1 process" in section(card, "Environment")
 
 

@@ -9,7 +9,9 @@ from hub_server import WRITE_TOKEN, HubServer
 
 from hfpipe.config import RunConfig, load_config
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hfpipe.data.accounting import DataSummary
 from hfpipe.data.parts import LabelledPart, LabelledParts
+from hfpipe.data.places import Places
 from hfpipe.training.pushing import RunPusher, open_pusher
 from hfpipe.training.quotes import LONGEST, quote_labels
 
@@ -65,8 +67,8 @@ def test_a_hub_that_is_away_is_no_reason_not_to_train(
 
 def make_parts(targets: np.ndarray, problem_type: str, *, pairs: bool = False) -> LabelledParts:
     texts = ["short", "a text of some length about the first", "another one of them that is long " * 20]
-    part = LabelledPart(texts, ["b"] * 3 if pairs else None, targets, places=None)  # type: ignore[arg-type]
-    return LabelledParts(part, part, None, problem_type, ("one", "two"), columns=None, summary=None)  # type: ignore[arg-type]
+    part = LabelledPart(texts, ["b"] * 3 if pairs else None, targets, Places((), np.empty(0), np.empty(0)))
+    return LabelledParts(part, part, None, problem_type, ("one", "two"), {}, DataSummary({}, (), None))
 
 
 def test_labels_are_quoted_by_a_text_that_shows_something() -> None:

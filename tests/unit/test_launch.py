@@ -46,6 +46,14 @@ def csv_run(tmp_path: Path) -> Path:
             "distributed_type: FSDP\nuse_cpu: true",
             "distributed_type: FSDP: has no effect on the CPU: accelerate would train by DDP and say nothing",
         ),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 3}",
+            "zero3_init_flag: the model would be cut up while it is loaded",
+        ),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 3, zero3_init_flag: true}",
+            "zero3_init_flag: true: the model would be cut up while it is loaded",
+        ),
     ],
 )
 def test_a_bad_accelerate_file_is_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -16,11 +16,11 @@ from hfpipe.models.adapters import (
     add_adapter,
     find_new_modules,
     is_adapted,
-    load_adapter,
     merge_adapter,
     save_adapter,
 )
 from hfpipe.models.classifiers import load_classifier
+from hfpipe.training.weights import load_weights
 
 NAMES = ("bad", "good", "neither")
 IDS = torch.arange(5, 17)[None]
@@ -71,7 +71,7 @@ def test_a_saved_adapter_comes_back_into_a_new_model(
     )
     other = add_adapter(settings(checkpoints(architecture)), loaded.model, new_parameters=loaded.new_parameters).eval()
     assert not torch.equal(other(input_ids=IDS).logits, model(input_ids=IDS).logits)
-    load_adapter(other, tmp_path)
+    load_weights(other, tmp_path)
     assert torch.equal(other(input_ids=IDS).logits, model(input_ids=IDS).logits)
     for name, parameter in trained(model).items():
         assert torch.equal(trained(other)[name], parameter), name
@@ -144,11 +144,11 @@ def test_a_module_that_can_have_none_is_refused(checkpoints: Callable[[str], Pat
 def test_a_damaged_adapter_is_refused(checkpoints: Callable[[str], Path], tmp_path: Path) -> None:
     model, _ = adapted(checkpoints("bert"))
     with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: cannot be loaded \(No such file"):
-        load_adapter(model, tmp_path)
+        load_weights(model, tmp_path)
     other, _ = adapted(checkpoints("bert"), lora_r=2)
     save_adapter(other, tmp_path)
     with pytest.raises(CheckpointError, match=r"its weights are not those of the adapter: base_model\..* differs; put"):
-        load_adapter(model, tmp_path)
+        load_weights(model, tmp_path)
     (tmp_path / ADAPTER_WEIGHTS).write_bytes((tmp_path / ADAPTER_WEIGHTS).read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"cannot be loaded \(.*; put its files back"):
-        load_adapter(model, tmp_path)
+        load_weights(model, tmp_path)

@@ -1,15 +1,19 @@
 """What is put right before a model is sharded, what is checked afterwards, and what is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.dataclasses import DeepSpeedPlugin
 from tiny_models import bert_config, llama_config, make_classifier, make_generator
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, set_hf_deepspeed_config
 
 from hfpipe.errors import TrainingError
-from hfpipe.training.sharding import check_trained, choose_units, give_memory, prepare_fsdp
-from hfpipe.training.zero_state import refuse_stage_3
+from hfpipe.training.sharding import check_launcher, check_trained, choose_units, give_memory, prepare_fsdp
 
 
 def told(call: Callable[[], object]) -> str:
@@ -62,18 +66,27 @@ def test_an_optimizer_that_misses_a_parameter_is_refused() -> None:
     )
 
 
-def test_what_cannot_be_sharded_is_refused() -> None:
-    model = make_classifier(bert_config())
-    assert told(lambda: prepare_fsdp(plugin(1), model)) == (
-        "the accelerate file: fsdp_version 1: its flat parameters have no names to be saved by; set fsdp_version: 2"
+def test_what_cannot_be_sharded_is_refused(tmp_path: Path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    first = {"ACCELERATE_USE_FSDP": "true"}
+    for version in ({}, {"FSDP_VERSION": "1"}):
+        assert told(lambda given=version: check_launcher(args, first | given)) == (
+            "the accelerate file: fsdp_version 1: its flat parameters have no names to be saved by; set fsdp_version: 2"
+        )
+    check_launcher(args, first | {"FSDP_VERSION": "2"})
+    args.deepspeed_plugin = DeepSpeedPlugin(zero_stage=3, zero3_init_flag=True)
+    assert told(lambda: check_launcher(args, {})) == (
+        "the accelerate file: zero3_init_flag true: the model would be cut up while it is loaded, and its new parts "
+        "and sizes not be seen whole; set zero3_init_flag: false in deepspeed_config; each process then cuts it up "
+        "once it is loaded"
     )
-    model.classifier.weight.requires_grad_(False)
-    assert told(lambda: prepare_fsdp(plugin(), model)) == (
-        "the accelerate file: FSDP: a model with frozen parameters is not sharded here; "
-        "launch an adapter with accelerate_configs/multi_gpu.yaml"
-    )
-    refuse_stage_3(2)
-    assert told(lambda: refuse_stage_3(3)) == (
-        "the accelerate file: zero_stage 3: its weights are in pieces that are not put together here; "
-        "set zero_stage: 2, or shard the weights too with accelerate_configs/fsdp2.yaml"
-    )
+
+
+def test_a_model_is_loaded_whole_under_zero_3(tmp_path: Path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    args.deepspeed_plugin = DeepSpeedPlugin(zero_stage=3, zero3_init_flag=False)
+    config = SimpleNamespace(is_zero3=lambda: True)
+    set_hf_deepspeed_config(config)
+    assert is_deepspeed_zero3_enabled()
+    check_launcher(args, {})
+    assert not is_deepspeed_zero3_enabled()
