@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, run_recipe_here, to_argv
+from safetensors.torch import load_file
 from test_exact_losses import corpus  # noqa: F401
 from test_resume import classifier_settings, language_model_settings, outcome
 
@@ -109,6 +111,21 @@ def test_accelerate_launches_recipes_under_each_file(
     output = accelerate_launch("cpu", "finetune_classifier", wrong, code=1)
     assert output.count("--learning_rte: no such setting; did you mean 'learning_rate'?") == 1
     assert output.count("model_name_or_path: ") == 1
+
+
+def test_two_processes_train_an_adapter_as_one_does(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    # one epoch of 33 rows, 6 a step; the adapter of ModernBERT and its new head
+    settings = classifier_settings(reviews_csv(44), checkpoints("modernbert")) | {"num_train_epochs": 1}
+    settings |= {"config_overrides": "attention_dropout=0.0", "use_peft": "true", "lora_r": 4, "lora_dropout": 0.0}
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "alone"})
+    together = settings | {"gradient_accumulation_steps": 1, "output_dir": tmp_path / "together"}
+    accelerate_launch("multi_cpu", "finetune_classifier", {**together, "num_processes": 2})
+    assert len(losses_of(tmp_path / "alone")) == 6
+    assert losses_of(tmp_path / "together") == pytest.approx(losses_of(tmp_path / "alone"), rel=1e-5)
+    for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
+        torch.testing.assert_close(*(load_file(tmp_path / run / name) for run in ("together", "alone")))
 
 
 def accelerate_launch(file: str, recipe: str, settings: dict[str, Any], *, code: int = 0) -> str:

@@ -219,7 +219,10 @@ def test_a_loss_that_is_not_finite_stops_deepspeed_before_the_update(stage: int,
 @pytest.mark.slow
 @pytest.mark.parametrize("under", ["fsdp", pytest.param("zero_3", marks=WITH_DEEPSPEED)])
 def test_an_adapter_is_trained_under_sharding_as_without(
-    under: str, checkpoints: Callable[[str], Path], three_labels_csv: Path, tmp_path: Path
+    under: str,
+    checkpoints: Callable[[str], Path],
+    three_labels_csv: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     settings = {**lora_settings(three_labels_csv, checkpoints("modernbert")), "lora_dropout": 0.0}
     # steps as small as runs with an adapter make; far larger ones blow rounding up

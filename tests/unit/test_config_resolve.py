@@ -242,6 +242,13 @@ def test_a_configuration_is_described_with_origins() -> None:
     assert not any(line.startswith("seed") for line in words)
     everything = describe_config(load(), with_defaults=True)
     assert "seed 42 default" in [" ".join(line.split()) for line in everything]
+    assert "text_column_delimiter ' ' default" in [" ".join(line.split()) for line in everything]
+
+
+def test_a_planned_value_is_told_by_its_key() -> None:
+    config = load("--label_delimiter", ";")
+    assert config.place("label_delimiter") == "--label_delimiter"
+    assert config.place("problem_type") == "problem_type (follows from --label_delimiter)"
 
 
 @settings(max_examples=25)

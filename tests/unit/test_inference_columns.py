@@ -137,7 +137,9 @@ def test_labels_of_a_cell_are_divided_as_asked() -> None:
     path = write("in.csv", "text,tags", "bad,pos|neg", "Wonderful!,")
     support = [row.support for row in evaluate_file(classifier, LabelledFile(path, label_delimiter="|")).per_class]
     assert support == [1, 0, 1]
-    assert "set label_delimiter, as in label_delimiter: ';'" in problems_of_evaluating(classifier, LabelledFile(path))[0]
+    assert (
+        "set label_delimiter, as in label_delimiter: ';'" in problems_of_evaluating(classifier, LabelledFile(path))[0]
+    )
     number = saved(InferenceSettings(("text",), label_column_name="tags"), **REGRESSION)
     assert problems_of_evaluating(number, LabelledFile(path, label_delimiter="|")) == [
         "label_delimiter: '|': without effect: a text of this model has one label, or a number; leave it out"

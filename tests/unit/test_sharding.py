@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -85,8 +84,7 @@ def test_what_cannot_be_sharded_is_refused(tmp_path: Path) -> None:
 def test_a_model_is_loaded_whole_under_zero_3(tmp_path: Path) -> None:
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     args.deepspeed_plugin = DeepSpeedPlugin(zero_stage=3, zero3_init_flag=False)
-    config = SimpleNamespace(is_zero3=lambda: True)
-    set_hf_deepspeed_config(config)
+    set_hf_deepspeed_config(args.deepspeed_plugin.hf_ds_config)
     assert is_deepspeed_zero3_enabled()
     check_launcher(args, {})
     assert not is_deepspeed_zero3_enabled()
