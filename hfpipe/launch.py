@@ -88,6 +88,10 @@ def prepare_launch(run: str, overrides: Sequence[str] = (), *, accelerate: str |
     else:
         launch = _under_accelerate(config, recipe, arguments, accelerate_file=find_accelerate_config(accelerate))
     if config.training.fresh_start or not _is_done(config):
+        if config.hub.push_to_hub:
+            from hfpipe.hub.access import check_token  # the Hub's client, which most runs do not need
+
+            check_token(config)
         check_data(config)
     return launch
 

@@ -1,5 +1,6 @@
 """The code of a card: plain transformers, to be run as it stands, and what `hfpipe predict` does beyond it."""
 
+import json
 from collections.abc import Iterator
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
@@ -12,6 +13,8 @@ def usage_lines(facts: CardFacts) -> Iterator[str]:
     if facts.model_id == THIS_FOLDER:
         yield from ("`.` is the folder of this card; a name on the Hub takes its place once the model is there.", "")
     yield from (f"{note}\n" for note in _notes(facts))
+    if facts.settings.get("use_peft") and not facts.is_adapter:
+        yield from ("The LoRA adapter is merged into the model; `adapter/` has it by itself, for peft.", "")
 
 
 def _code(facts: CardFacts) -> Iterator[str]:
@@ -37,16 +40,50 @@ def _code(facts: CardFacts) -> Iterator[str]:
 
 
 def _adapter_code(facts: CardFacts) -> Iterator[str]:
-    family = "AutoPeftModelForCausalLM" if facts.is_language_model else "AutoPeftModelForSequenceClassification"
-    labels = len(facts.run.get("label_names", ()))
-    given = "" if facts.is_language_model else f", num_labels={labels}"
+    task = "CausalLM" if facts.is_language_model else "SequenceClassification"
+    labels = list(facts.run.get("label_names", ()))
+    given = "" if facts.is_language_model else ", num_labels=len(labels)"
+    names = [] if facts.is_language_model else [f"labels = {labels!r}"]
+    if facts.base_model is None:
+        folder = json.dumps(str(facts.settings.get("model_name_or_path")), ensure_ascii=False)
+        yield from (
+            "from peft import PeftModel",
+            f"from transformers import AutoModelFor{task}, AutoTokenizer",
+            "",
+            *names,
+            "# the folder of the checkpoint it began from, which is not on the Hub",
+            f"base = AutoModelFor{task}.from_pretrained({folder}{given})",
+            f"model = PeftModel.from_pretrained(base, {_model(facts)}).eval()",
+        )
+    else:
+        yield from (
+            f"from peft import AutoPeftModelFor{task}",
+            "from transformers import AutoTokenizer",
+            "",
+            *names,
+            f"model = AutoPeftModelFor{task}.from_pretrained({_model(facts)}{given}).eval()",
+        )
+    yield f"tokenizer = AutoTokenizer.from_pretrained({_model(facts)})"
+    yield from _ask_language_model() if facts.is_language_model else _ask_classifier(facts)
+
+
+def _ask_language_model() -> Iterator[str]:
     yield from (
-        f"from peft import {family}",
-        "from transformers import AutoTokenizer",
-        "",
-        f"tokenizer = AutoTokenizer.from_pretrained({_model(facts)})",
-        f"model = {family}.from_pretrained({_model(facts)}{given}).eval()",
-        'print(model(**tokenizer("A text", return_tensors="pt")).logits)',
+        'inputs = tokenizer("Once upon a time", return_tensors="pt")',
+        "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40, do_sample=True, top_p=0.95)[0]))",
+    )
+
+
+def _ask_classifier(facts: CardFacts) -> Iterator[str]:
+    texts = (
+        '"The first text", "The second text"' if facts.settings.get("text_pair_column_name") else '"A text to judge"'
+    )
+    length = facts.settings["max_seq_length"]
+    scores = {MULTI_LABEL: "logits.sigmoid()", REGRESSION: "logits"}.get(facts.problem_type, "logits.softmax(-1)")
+    yield from (
+        f'inputs = tokenizer({texts}, truncation=True, max_length={length}, return_tensors="pt")',
+        "logits = model(**inputs).logits[0]",
+        f"print(dict(zip(labels, {scores}.tolist())))",
     )
 
 
@@ -76,7 +113,7 @@ def _notes(facts: CardFacts) -> Iterator[str]:
 
 def _long_text_notes(facts: CardFacts) -> Iterator[str]:
     length = f"{facts.settings['max_seq_length']:,} tokens"
-    command = "`hfpipe predict FOLDER FILE.csv` does, from a folder this repository was downloaded to."
+    command = "`hfpipe predict FOLDER FILE.csv` reads them as in training; FOLDER is where this repository was put."
     if facts.settings.get("long_texts") == "windows":
         pooling = facts.settings.get("window_pooling")
         yield (

@@ -61,7 +61,7 @@ class CardFacts:
     @property
     def base_model(self) -> str | None:
         """The Hub's name of the checkpoint it began from; None from scratch, and for one that lay in a folder."""
-        return hub_name(saved_settings(self.run).get("model_name_or_path"))
+        return find_base_model(self.run)
 
     @property
     def data_sets(self) -> tuple[str, ...]:
@@ -99,6 +99,16 @@ class CardFacts:
 
 
 _NO_SCORES = ("runtime", "per_second")
+
+
+def find_base_model(run: Mapping[str, Any]) -> str | None:
+    """Return the Hub's name of the checkpoint a run began from; None from scratch, and for one that lay in a folder.
+
+    The commit it was loaded from tells: seen from elsewhere, the name of a folder may be that of somebody's model.
+    """
+    name = saved_settings(run).get("model_name_or_path")
+    is_folder = run.get("model_commit", "unknown") is None
+    return HUB_NAMES.get(str(name)) if is_folder else hub_name(name)
 
 
 def hub_name(name: object) -> str | None:

@@ -1,10 +1,11 @@
 """What came out and of what: the sections of a card on scores, labels, data and training."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hfpipe.hub.card_facts import PARTS, CardFacts
-from hfpipe.hub.card_text import code, number, plain, share, shorten, table
+from hfpipe.hub.card_text import cell_code, code, number, plain, share, shorten, table
 from hfpipe.hub.files import CURVE
 
 MAX_EVALUATIONS = 10
@@ -15,6 +16,7 @@ _ELSEWHERE = (
     *("logging_steps", "logging_strategy", "logging_first_step", "disable_tqdm", "report_to", "fresh_start"),
     *("save_strategy", "save_steps", "save_total_limit", "eval_strategy", "eval_steps", "num_processes"),
     *("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "hub_revision", "hub_tag_steps"),
+    *("use_cpu", "ddp_find_unused_parameters", "greater_is_better"),
     *("card_examples", "cache_dir", "resume_from_checkpoint", "text_column_names", "label_column_name"),
 )
 _ALWAYS = ("learning_rate", "num_train_epochs", "max_steps", "seed")
@@ -82,7 +84,7 @@ def training_lines(facts: CardFacts) -> Iterator[str]:
         for key, setting in facts.run["config"].items()
         if key not in _ELSEWHERE and key in facts.settings and _is_set(key, setting)
     }
-    rows = [[f"`{key}`", plain(_value(value))] for key, value in settings.items()]
+    rows = [[f"`{key}`", _value(value)] for key, value in settings.items()]
     rows.append(["rows per step", plain(_rows_per_step(facts))])
     rows.append(["precision", {"no": "float32"}.get(str(facts.run["precision"]), str(facts.run["precision"]))])
     yield from ("## Training", "", *table(["setting", "value"], rows, numbers_from=2), "")
@@ -100,10 +102,19 @@ def environment_lines(facts: CardFacts) -> Iterator[str]:
     hardware = facts.run["hardware"]
     gpus = hardware.get("gpus") or []
     processors = f"{len(gpus):,} x {gpus[0]}" if gpus else f"{hardware.get('cores')} cores of {hardware.get('cpu')}"
-    count = facts.run.get("parameters", {}).get("count")
-    size = [f"- Model: {count:,} parameters ({facts.run['parameters'].get('class')})"] if count else []
-    yield from ("## Environment", "", *size, f"- Versions: {plain(versions)}")
+    yield from ("## Environment", "", *_size(facts), f"- Versions: {plain(versions)}")
     yield from (f"- Hardware: {plain(processors)}, {_processes(facts)}", "")
+
+
+def _size(facts: CardFacts) -> Iterator[str]:
+    known = facts.run.get("parameters", {})
+    count, trainable = known.get("count"), known.get("trainable")
+    if count and facts.settings.get("use_peft"):
+        yield f"- Model: {count:,} parameters with the adapter" + (
+            f", {trainable:,} of them trained" if trainable else ""
+        )
+    elif count:
+        yield f"- Model: {count:,} parameters ({known.get('class')})"
 
 
 def _part_heading(facts: CardFacts, part: str) -> str:
@@ -144,7 +155,14 @@ def _is_set(key: str, setting: Mapping[str, Any]) -> bool:
 
 
 def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Return the value of a setting as a cell shows it: names and texts as code, as they would be written."""
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    if isinstance(value, str) and value and value == " ".join(value.split()):
+        return cell_code(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return cell_code(json.dumps(value, ensure_ascii=False))
 
 
 def _rows_per_step(facts: CardFacts) -> str:

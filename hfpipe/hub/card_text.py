@@ -17,7 +17,12 @@ def plain(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a name as Markdown shows code."""
-    return f"`{_SPACE.sub(' ', text).replace('`', chr(39)).replace('|', '/').strip()}`"
+    return f"`{_SPACE.sub(' ', text).replace('`', chr(39)).strip()}`"
+
+
+def cell_code(text: str) -> str:
+    """Return a text as code inside a table, whose columns are divided by a sign that has to be marked in it."""
+    return code(text).replace("|", r"\|")
 
 
 def shorten(text: str, length: int = MAX_EXAMPLE) -> str:

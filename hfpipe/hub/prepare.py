@@ -9,14 +9,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import get_token
 
 from hfpipe.hub.card import render_card
-from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts
+from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts, find_base_model
 from hfpipe.hub.files import (
     ADAPTER,
     BEST_CHECKPOINT,
@@ -45,9 +45,10 @@ from hfpipe.records.run_directory import (
 
 # Becomes owner/name where the card is written into a commit: only the Hub knows whose the token is.
 REPOSITORY = "hfpipe-fills-in/the-repository"
+ADAPTER_CONFIG = "adapter_config.json"
 # Texts in a tokenizer may look like paths and are none; these files alone can hold paths.
 _WITH_PATHS = (
-    *("config.json", "generation_config.json", "tokenizer_config.json", "adapter_config.json"),
+    *("config.json", "generation_config.json", "tokenizer_config.json", ADAPTER_CONFIG),
     *("trainer_state.json", INFERENCE_FILE),
 )
 _CARD_KEY = "card_sha256"
@@ -111,6 +112,7 @@ def prepare_final(run_dir: Path, folder: Path, *, naming: Naming, tag: str | Non
     run = read_json(run_dir / RUN_FILE)
     paths = [path for path in list_files(run_dir) if "/" not in path or path.startswith(f"{ADAPTER}/")]
     _fill(run_dir, folder, [path for path in paths if path != CARD])
+    _name_base_model(run, folder)
     facts = _final_facts(run_dir, run)
     private, public = _render_both(facts, run, naming)
     if is_card_edited(run_dir):
@@ -142,7 +144,9 @@ def prepare_checkpoint(
     folders: tuple[str, ...] = (TOP, ADAPTER)
     if state_folder is not None:
         folders = (*folders, *_add_states(run_dir, run, folder, step=step, name=state_folder))
-    private, public = _render_both(facts, run, naming)
+    _name_base_model(run, folder)
+    # the top of the branch has other weights soon; those that the card speaks of stay at their tag
+    private, public = _render_both(facts, run, replace(naming, revision=tag or naming.revision))
     return Prepared(Upload(folder, f"Step {step:,}", folders, tag), step, private, public)
 
 
@@ -154,7 +158,9 @@ def prepare_state(run_dir: Path, step: int, folder: Path, *, tag: str | None = N
     """
     shutil.rmtree(folder, ignore_errors=True)
     name = checkpoint_folder(run_dir, step).name
-    folders = _add_states(run_dir, read_json(run_dir / RUN_FILE), folder, step=step, name=name)
+    run = read_json(run_dir / RUN_FILE)
+    folders = _add_states(run_dir, run, folder, step=step, name=name)
+    _name_base_model(run, folder)
     return Prepared(Upload(folder, f"Checkpoint of step {step:,}", folders, tag), step, "", "")
 
 
@@ -196,6 +202,12 @@ def _add_state(run_dir: Path, run: Mapping[str, Any], checkpoint: Path, folder: 
     _cut_history(run_dir, folder, step_of(checkpoint))
 
 
+def _name_base_model(run: Mapping[str, Any], folder: Path) -> None:
+    """Let each adapter name its base as the Hub knows it; of a folder not even the name: it may be another model's."""
+    for file in folder.rglob(ADAPTER_CONFIG):
+        _write_json(file, {**read_json(file), "base_model_name_or_path": find_base_model(run)})
+
+
 def _write_json(path: Path, value: object) -> None:
     """Write JSON; a folder that waits to be pushed need not survive a power cut, and waiting for a disk takes time."""
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
@@ -233,7 +245,7 @@ def _checkpoint_facts(run: Mapping[str, Any], folder: Path, step: int) -> dict[s
         "history": history,
         "step": step,
         "is_finished": False,
-        "is_adapter": (folder / "adapter_config.json").is_file(),
+        "is_adapter": (folder / ADAPTER_CONFIG).is_file(),
     }
 
 

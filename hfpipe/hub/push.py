@@ -6,7 +6,7 @@ that knew nothing of the Hub is pushed all the same. A finished run's top is alw
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def prepare_push(run_dir: Path, options: PushOptions, *, target: Target, folder:
     tags = saved_settings(run).get("hub_tag_steps") is True and options.tag is None
     if run["status"] == "done":
         states = [prepare_state(run_dir, step, folder / str(step), tag=_tag(tags, step)) for step in steps]
-        tag = options.tag or _tag(tags, find_final_step(run_dir))
+        tag = options.tag or (find_final_tag(run_dir, naming.name) if tags else None)
         return [*states, prepare_final(run_dir, folder / "final", naming=naming, tag=tag)]
     if not steps:
         rule = f"the run is not done, its status is '{run['status']}'"
@@ -203,6 +203,17 @@ def list_pushes(run_dir: Path) -> list[Mapping[str, Any]]:
 def is_pushed(run_dir: Path) -> bool:
     """Tell whether a commit holds the finished model."""
     return any(pushed["is_final"] for pushed in list_pushes(run_dir))
+
+
+def find_final_tag(run_dir: Path, repository: str, *, steps: Collection[int] = ()) -> str | None:
+    """Return the tag of the finished model, None where its step has one: that of the checkpoint, to go on from.
+
+    `repository` is a name without its owner; `steps` were handed over for pushing and may not have arrived yet.
+    """
+    step = find_final_step(run_dir)
+    saves = [pushed for pushed in list_pushes(run_dir) if not pushed["is_final"]]
+    there = [pushed["tag"] for pushed in saves if pushed["repository"].endswith(f"/{repository}")]
+    return None if step in steps or _tag(True, step) in there else _tag(True, step)
 
 
 def _tag(tags: bool, step: int) -> str | None:

@@ -22,6 +22,8 @@ from hfpipe.inference.forward import collate_texts, run_model
 from hfpipe.inference.texts import Text
 
 BATCHES_PER_PORTION = 32
+THRESHOLD = 0.5
+"""Of several labels one is there from this probability on."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hfpipe.data.records import Record
 from hfpipe.data.table import find_type_problem
 from hfpipe.errors import DataError, Problem
 from hfpipe.inference.loading import LoadedClassifier
-from hfpipe.inference.predict import score_texts
+from hfpipe.inference.predict import THRESHOLD, score_texts
 from hfpipe.inference.tables import InputTable, TextColumns, find_text_columns, write_table
 from hfpipe.inference.texts import Text
 
@@ -28,7 +28,6 @@ LABEL_COLUMN = "predicted_label"
 LABELS_COLUMN = "predicted_labels"
 VALUE_COLUMN = "predicted_value"
 DECIMALS = 6
-THRESHOLD = 0.5
 UNTYPED_SUFFIXES = (".csv", ".tsv", ".txt")
 
 

@@ -90,7 +90,8 @@ def find_text_columns(table: InputTable, given: TextColumns | None, trained: Inf
     wanted = trained.text_column_names
     texts = named or choose_text_columns(table.header, wanted=wanted, name=str(table.path), apart=pair)
     if pair in texts:
-        raise DataError(Problem(place, f"column {pair!r}", "is text and second text at once", "change --text-pair-column"))
+        rule = "is text and second text at once"
+        raise DataError(Problem(place, f"column {pair!r}", rule, "change --text-pair-column"))
     return TextColumns(tuple(texts), trained.text_column_delimiter, pair)
 
 

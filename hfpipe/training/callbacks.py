@@ -87,7 +87,9 @@ class FiniteGuard(TrainerCallback):
     ) -> None:
         """Check the norm over all gradients before clipping: it is finite only if each of them is."""
         # With fp16 the loss scaler meets infinite gradients as a matter of course and skips their step.
-        if args.fp16 or math.isfinite(self.trainer.grad_norm or 0.0):
+        norm = self.trainer.grad_norm
+        # DeepSpeed has no norm before its first update, and in some places -1 for one that is not finite
+        if args.fp16 or norm is None or (math.isfinite(norm) and norm >= 0):
             return
         is_updated = self.trainer.is_deepspeed_enabled and not self.trainer.accelerator.optimizer_step_was_skipped
         raise TrainingError(_describe_step(self.trainer, is_updated=is_updated))

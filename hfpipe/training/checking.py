@@ -17,6 +17,7 @@ import transformers
 from hfpipe.config import RunConfig, change_of
 from hfpipe.config.sections import FINETUNE
 from hfpipe.errors import Problem
+from hfpipe.hub.access import check_token
 from hfpipe.records.identity import check_same_files
 from hfpipe.records.opening import Opening, open_run
 from hfpipe.records.run_directory import CHECKPOINTS
@@ -57,6 +58,8 @@ def check(config: RunConfig) -> CheckReport:
     device = torch.device("cpu") if use_cpu else torch.device(torch.accelerator.current_accelerator() or "cpu")
     draft = Draft(config, device)
     opening = draft.attempt(lambda: _check_output_dir(draft))
+    if opening is None or opening.kind != "done":
+        draft.attempt(lambda: check_token(config))
     precision = draft.attempt(lambda: decide_precision(config, os.environ, use_cpu=use_cpu))
     if precision is not None:
         draft.lines.append(f"device {device.type}, mixed precision {precision}")

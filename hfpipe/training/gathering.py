@@ -51,12 +51,10 @@ def gather_tensor(value: torch.Tensor, *, keep: bool = True) -> torch.Tensor | N
 
 def gather_weights(network: torch.nn.Module, *, keep: bool = True) -> dict[str, torch.Tensor]:
     """Return the whole state dict by unwrapped names, on the CPU; empty where `keep` is false."""
-    weights = {}
-    for name, value in network.state_dict(keep_vars=True).items():
-        whole = gather_tensor(value, keep=keep)
-        if whole is not None:
-            weights[unwrapped_name(name)] = whole
-    return weights
+    own = {unwrapped_name(name): value for name, value in network.state_dict(keep_vars=True).items()}
+    # tied weights stay one tensor, of which a file then has one copy
+    wholes = {value: gather_tensor(value, keep=keep) for value in dict.fromkeys(own.values())}
+    return {name: whole for name, value in own.items() if (whole := wholes[value]) is not None}
 
 
 def whole_weights(trainer: "PlannedTrainer") -> dict[str, torch.Tensor] | None:

@@ -22,6 +22,7 @@ from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
 
 BALANCED = "balanced"
+NO_ROW = "no training row has this label"
 
 
 class Objective(Protocol):
@@ -180,12 +181,14 @@ def build_class_weights(
     'balanced' is rows / (labels x rows of the label), scikit-learn's rule.
 
     Raises:
-        ConfigError: If a mapping leaves a label out, names one there is not, or holds a weight that is not positive.
+        ConfigError: If a mapping leaves a label out, names one there is not, or holds a weight that is not positive, or
+            if 'balanced' meets a label without rows: the share of a mixture may leave it none.
     """
     if wanted is None:
         return None
     if wanted == BALANCED:
         counts = np.bincount(label_ids, minlength=len(label_names))
+        _check_counts(counts, label_names, {0: NO_ROW})
         return torch.tensor(len(label_ids) / (len(label_names) * counts), dtype=torch.float32)
     return _weights_by_name(wanted, label_names)
 
@@ -206,15 +209,20 @@ def build_positive_weights(
     if wanted != BALANCED:
         return _weights_by_name(wanted, label_names)
     positives = targets.sum(axis=0)
-    extremes = {0: "no training row has this label", len(targets): "every training row has this label"}
+    _check_counts(positives, label_names, {0: NO_ROW, len(targets): "every training row has this label"})
+    return torch.tensor((len(targets) - positives) / positives, dtype=torch.float32)
+
+
+def _check_counts(counts: np.ndarray, label_names: Sequence[str], refused: Mapping[int, str]) -> None:
+    """Raise a ConfigError for each label whose rows are so many that it cannot be balanced."""
+    remedy = "leave it out of the data, or give weights by name"
     problems = [
-        Problem("class_weights", name, extremes[int(count)], "leave it out of the data, or give weights by name")
-        for name, count in zip(label_names, positives, strict=True)
-        if int(count) in extremes
+        Problem("class_weights", name, refused[int(count)], remedy)
+        for name, count in zip(label_names, counts, strict=True)
+        if int(count) in refused
     ]
     if problems:
         raise ConfigError(problems)
-    return torch.tensor((len(targets) - positives) / positives, dtype=torch.float32)
 
 
 def _weights_by_name(wanted: str | Mapping[str, float], label_names: Sequence[str]) -> torch.Tensor:

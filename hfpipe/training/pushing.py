@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import get_token
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.config import RunConfig
 from hfpipe.errors import ConfigError, HfpipeError, HubError, Problem
+from hfpipe.hub.access import check_token
 from hfpipe.hub.answers import LOG_IN, HubUnreachable
 from hfpipe.hub.files import LAST_CHECKPOINT
 from hfpipe.hub.prepare import Naming, find_final_step, prepare_checkpoint, prepare_final
-from hfpipe.hub.push import find_default_name, record_push
+from hfpipe.hub.push import find_default_name, find_final_tag, record_push
 from hfpipe.hub.repository import Target, find_account, find_visibility
 from hfpipe.hub.uploads import Job, Outcome, Uploads
 from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder
@@ -43,6 +43,7 @@ class RunPusher:
         self.settings = config.hub
         self.target = target
         self.uploads = Uploads(target)
+        self.handed_over: set[int] = set()
         self.failed: dict[int, str] = {}
         self.missing_final: str | None = "there was no answer in time"
         self.is_public_told = False
@@ -65,16 +66,18 @@ class RunPusher:
         except (HfpipeError, OSError) as error:
             self._note(Outcome(step, False, problems=_reasons(error)))
             return
+        self.handed_over.add(step)
         gives_way = strategy != "all_checkpoints" and not self.settings.hub_tag_steps
         self.uploads.put(Job(prepared, gives_way))
         self._note_all()
 
     def push_final(self) -> None:
         """Push the finished model and wait for it, as long as its size allows; say what has not arrived."""
-        step = find_final_step(self.directory)
+        step, naming = find_final_step(self.directory), self._naming()
+        tags = self.settings.hub_tag_steps
+        tag = find_final_tag(self.directory, naming.name, steps=self.handed_over) if tags else None
         try:
-            folder = self._folder("final")
-            prepared = prepare_final(self.directory, folder, naming=self._naming(), tag=self._tag(step))
+            prepared = prepare_final(self.directory, self._folder("final"), naming=naming, tag=tag)
         except (HfpipeError, OSError) as error:
             self._note(Outcome(step, True, problems=_reasons(error)))
         else:
@@ -174,9 +177,7 @@ def open_pusher(config: RunConfig) -> RunPusher | None:
     if not config.hub.push_to_hub:
         return None
     name = config.hub.hub_model_id or find_default_name(config.output_dir)
-    if get_token() is None:
-        rule = "pushing needs an access token, and there is none"
-        raise ConfigError(Problem(config.place("push_to_hub"), "true", rule, LOG_IN))
+    check_token(config)
     try:
         name = _check_access(config, name)
     except HubUnreachable as error:

@@ -10,15 +10,12 @@ from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.data.parts import LabelledParts
 from hfpipe.data.tokens import find_length_rule
 from hfpipe.inference.generate import GenerationSettings, continue_prompts
-from hfpipe.inference.predict import Treatment, score_texts
+from hfpipe.inference.predict import THRESHOLD, Treatment, score_texts
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
-
-THRESHOLD = 0.5
-"""A label is there from this probability on."""
 
 
 def show_classified(session: Session, trainer: PlannedTrainer, parts: LabelledParts) -> None:

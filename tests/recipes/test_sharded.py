@@ -175,6 +175,8 @@ def test_a_recipe_under_zero_computes_what_it_does_without(
     counts = [read_json(tmp_path / name / "run.json")["parameters"] for name in ("plain", "sharded")]
     assert counts[0] == counts[1]
     check_goes_on(command, sharded, ON_CPU)
+    names = [load_file(tmp_path / run / "model.safetensors").keys() for run in ("plain", "sharded")]
+    assert names[0] == names[1]
     pickles = [path.name for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pth", ".bin", ".pkl")]
     assert pickles == []
 

@@ -284,3 +284,13 @@ def test_the_run_that_ships_reads_its_example() -> None:
     parts = load_labelled_parts(load_config(["--config", str(RECIPES / "multi_label.yaml")]).data, seed=42)
     assert parts.label_names == ("damage", "delivery")
     assert {tuple(row) for row in parts.train.targets.tolist()} == {(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)}
+
+
+def test_classes_made_of_other_classes_are_noted() -> None:
+    made = [("a", "film;good"), ("b", "film"), ("c", "good"), ("d", "thing"), ("e", "rock; pop")] * 2
+    rows = [(f"{text}{row}", label) for row, (text, label) in enumerate(made)]
+    notes = load(train_file=write_csv("a.csv", rows)).summary.notes
+    told = "labels such as 'film;good' are made of others: if a row may have several, set label_delimiter: ';'"
+    assert notes == (told,)
+    alone = [(text, label) for text, label in rows if label != "film;good"]
+    assert load(train_file=write_csv("b.csv", alone)).summary.notes == ()

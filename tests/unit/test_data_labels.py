@@ -92,15 +92,6 @@ LABEL_PROBLEMS: dict[str, tuple[Rows, list[str]]] = {
             "or set problem_type: regression to predict numbers"
         ],
     ),
-    "decimal commas": (
-        [("a", '"1,5"'), ("b", '"2,5"'), ("c", '"1,5"'), ("d", '"2,5"')],
-        [
-            "a.csv: labels such as '1,5', '2,5': numbers with decimals are no labels; "
-            "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing), "
-            "or set problem_type: regression to predict numbers, with decimal points; "
-            "or, where a row has several labels, set label_delimiter: ','"
-        ],
-    ),
     "an id": (
         [(f"t{row}", row * 7) for row in range(50)],
         [
@@ -174,16 +165,6 @@ def test_names_must_cover_the_labels_and_nothing_else() -> None:
     assert problems_of(train_file=train, label_names={"pos": "x", "neg": "x"}) == [
         "label_names: 'x' names 2 labels: names are unique"
     ]
-
-
-def test_classes_made_of_other_classes_are_noted() -> None:
-    made = [("a", "film;good"), ("b", "film"), ("c", "good"), ("d", "thing"), ("e", "rock; pop")] * 2
-    rows = [(f"{text}{row}", label) for row, (text, label) in enumerate(made)]
-    notes = load(train_file=write_csv("a.csv", rows)).summary.notes
-    told = "labels such as 'film;good' are made of others: if a row may have several, set label_delimiter: ';'"
-    assert notes == (told,)
-    alone = [(text, label) for text, label in rows if label != "film;good"]
-    assert load(train_file=write_csv("b.csv", alone)).summary.notes == ()
 
 
 def test_a_training_sample_smaller_than_the_labels_is_refused() -> None:

@@ -157,6 +157,16 @@ def test_numbers_far_from_zero_are_said() -> None:
     assert load_numbers(train_file=write_csv("b.csv", rows_of([1, 10, 7.5, 9]))).summary.notes == ()
 
 
+def test_numbers_with_decimal_commas_are_no_classes() -> None:
+    train = write_csv("a.csv", [("a", '"1,5"'), ("b", '"2,5"'), ("c", '"1,5"'), ("d", '"2,5"')])
+    assert problems_of(train_file=train) == [
+        "a.csv: labels such as '1,5', '2,5': numbers with decimals are no labels; "
+        "write whole numbers or names (pandas turns 1 into 1.0 where a label is missing), "
+        "or set problem_type: regression to predict numbers, with decimal points; "
+        "or, where a row has several labels, set label_delimiter: ','"
+    ]
+
+
 def test_two_rows_can_be_split() -> None:
     parts = load_numbers(train_file=write_csv("a.csv", rows_of([1, 2])))
     assert (len(parts.train.texts), len(parts.validation.texts)) == (1, 1)

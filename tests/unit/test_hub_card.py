@@ -137,7 +137,48 @@ def test_an_adapter_is_loaded_by_peft() -> None:
     card = render_card(facts)
     assert metadata(card)["base_model_relation"] == "adapter"
     assert metadata(card)["library_name"] == "peft"
-    assert 'from_pretrained("tester/reviews", revision="night", num_labels=2)' in code(card)
+    assert "labels = ['neg', 'pos']" in code(card)
+    assert 'from_pretrained("tester/reviews", revision="night", num_labels=len(labels))' in code(card)
+    assert "| `use_peft` | true |" in card
+
+
+def test_an_adapter_to_a_folder_is_put_onto_it() -> None:
+    run = make_record(model_name_or_path="/srv/somebody/gpt2", use_peft="true") | {"model_commit": None}
+    card = render_card(make_facts(run, is_adapter=True, model_id="tester/reviews"))
+    assert "base_model" not in metadata(card)
+    assert 'base = AutoModelForSequenceClassification.from_pretrained("gpt2", num_labels=len(labels))' in code(card)
+    assert 'PeftModel.from_pretrained(base, "tester/reviews")' in code(card)
+
+
+def test_a_merged_adapter_is_told() -> None:
+    run = make_record(use_peft="true")
+    run["parameters"] = {"class": "PeftModelForSequenceClassification", "count": 33_956, "trainable": 1_090}
+    card = render_card(make_facts(run))
+    assert "`adapter/` has it by itself, for peft" in section(card, "How to use")
+    assert "- Model: 33,956 parameters with the adapter, 1,090 of them trained" in section(card, "Environment")
+    assert "PeftModel" not in card
+
+
+def test_a_folder_is_no_base_model_wherever_the_card_is_written() -> None:
+    # the name of a folder of another machine, which reads like one on the Hub
+    record = make_record(model_name_or_path="models/bert")
+    assert metadata(render_card(make_facts(record | {"model_commit": "ab" * 20})))["base_model"] == "models/bert"
+    card = render_card(make_facts(record | {"model_commit": None}))
+    assert "base_model" not in metadata(card)
+    assert "huggingface.co/models/bert" not in card
+    demo = make_record(model_name_or_path="demo:minilm") | {"model_commit": None}
+    assert metadata(render_card(make_facts(demo)))["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def test_settings_are_shown_as_they_are_written() -> None:
+    run = make_record(problem_type="multi_label_classification", label_delimiter="|", text_column_names="title,body")
+    run["config"]["config_overrides"]["value"] = {"hidden_dropout_prob": 0.2}
+    run["config"]["config_overrides"]["origin"] = "run.yaml:3"
+    training = section(render_card(make_facts(run)), "Training")
+    assert "| `problem_type` | `multi_label_classification` |" in training
+    assert r"| `label_delimiter` | `\|` |" in training
+    assert '| `config_overrides` | `{"hidden_dropout_prob": 0.2}` |' in training
+    assert "&#" not in training
 
 
 def test_a_model_from_scratch_has_no_base() -> None:

@@ -177,3 +177,8 @@ def test_labels_that_all_rows_have_or_none_cannot_be_balanced() -> None:
         "  - class_weights: neg: every training row has this label; leave it out of the data, or give weights by name\n"
         "  - class_weights: pos: no training row has this label; leave it out of the data, or give weights by name"
     )
+
+
+def test_a_label_without_rows_cannot_be_balanced() -> None:
+    with pytest.raises(ConfigError, match=f"class_weights: {NAMES[1]}: no training row has this label; leave"):
+        build_class_weights("balanced", np.array([0, 0]), NAMES)
