@@ -53,11 +53,12 @@ GRACE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Launch:
-    """A command that is ready to start: `recipe` is the file it runs, `environment` what it adds to ours."""
+    """A command that is ready to start: `recipe` is what so many `processes` run, `environment` is added to ours."""
 
     command: tuple[str, ...]
     recipe: Path
     under_accelerate: bool = False
+    processes: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -92,23 +93,24 @@ def prepare_launch(run: str, overrides: Sequence[str] = (), *, accelerate: str |
             from hfpipe.hub.access import check_token  # the Hub's client, which most runs do not need
 
             check_token(config)
-        check_data(config)
+        check_data(config, processes=launch.processes)
     return launch
 
 
-def check_data(config: RunConfig) -> None:
-    """Read the data as the recipe will.
+def check_data(config: RunConfig, *, processes: int = 1) -> None:
+    """Read the data as the recipe will in so many processes.
 
     Raises:
         DataError: If it cannot be used as it stands.
     """
     # numpy and pyarrow come with this module, and a mistake in the configuration needs neither
     from hfpipe.data import corpora, parts
+    from hfpipe.data.commits import pin_commits
 
     if config.recipe == FINETUNE:
-        parts.load_labelled_parts(config.data, seed=config.training.seed, cache_dir=config.model.cache_dir)
+        parts.load_labelled_parts(pin_commits(config), seed=config.training.seed, cache_dir=config.model.cache_dir)
     else:
-        corpora.load_corpus(config)
+        corpora.load_corpus(config, processes=processes)
 
 
 def start(launch: Launch) -> int:
@@ -161,7 +163,8 @@ def _under_accelerate(config: RunConfig, recipe: Path, arguments: Sequence[str],
     if file.use_cpu:
         # under several processes accelerate forgets use_cpu, and takes the GPUs where there are any
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    return Launch((*launcher, str(recipe), *arguments), recipe, under_accelerate=True, environment=environment)
+    command = (*launcher, str(recipe), *arguments)
+    return Launch(command, recipe, under_accelerate=True, processes=processes, environment=environment)
 
 
 def _check_processes(config: RunConfig, file: AccelerateFile, machines: Machines) -> int:

@@ -27,7 +27,7 @@ def copy_shipped(name: str, target: Path, *, overwrite: bool = False) -> Copied:
     `target` is a folder, made where it is missing, or a file name with the ending of what is copied.
 
     Raises:
-        ConfigError: If nothing of that name ships, or the copy would take the place of a file.
+        ConfigError: If nothing of that name ships, the copy would take the place of a file, or it cannot be written.
     """
     source = find_shipped(name)
     is_file_name = target.suffix == source.suffix and not target.is_dir()
@@ -36,8 +36,12 @@ def copy_shipped(name: str, target: Path, *, overwrite: bool = False) -> Copied:
         raise ConfigError(Problem(str(path), rule="is the shipped file itself", remedy="name another folder"))
     if path.exists() and not overwrite:
         raise ConfigError(Problem(str(path), rule="exists", remedy="name another folder, or add --overwrite"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(Problem(str(path), reason, "cannot be written", "name another folder")) from error
     return Copied(path, _next_command(source, path))
 
 

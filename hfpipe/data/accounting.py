@@ -93,7 +93,8 @@ class PartAccount:
 class FileFingerprint:
     """A file as it was read: name, size and SHA-256 of its bytes; None for a file that is read while training.
 
-    What has an `identity`, such as the revision of a data set, is known by it: `sha256` is then that of the identity.
+    What has an `identity`, such as the revision of a data set, is known by it; `sha256`, where there is one, is then
+    that of the identity.
     """
 
     name: str
@@ -103,8 +104,9 @@ class FileFingerprint:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fingerprint for a record."""
-        known = {"size_bytes": self.size_bytes} if self.identity is None else {"identity": self.identity}
-        return {"name": self.name, **known, "sha256": self.sha256}
+        identity = {} if self.identity is None else {"identity": self.identity}
+        size = {"size_bytes": self.size_bytes} if self.identity is None or self.sha256 is None else {}
+        return {"name": self.name, **identity, **size, "sha256": self.sha256}
 
     def line(self) -> str:
         """Return the fingerprint as a line for the log."""

@@ -1,7 +1,7 @@
 """The files of a data set on the Hub as shards, found without fetching them.
 
 The revision is settled to a commit at the start and stands in the name of each shard: a run that goes on later reads
-the same commit, or is refused because the branch has moved.
+the same commit, wherever the branch stands by then.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,9 @@ from hfpipe.config.sections import DataSettings
 from hfpipe.data.hub_datasets import find_hub_files
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.data.records import SUFFIXES
-from hfpipe.data.shards import Shard
+from hfpipe.data.shards import HUB_PREFIX, Shard
 from hfpipe.errors import ConfigError, DataError, Problem
 
-_PREFIX = "hf://datasets/"
 _COMMIT_CHARACTERS = 12
 
 
@@ -29,7 +28,7 @@ def find_hub_shards(settings: DataSettings, *, cache_dir: str | None = None) -> 
         files = find_hub_files(settings, cache_dir=cache_dir)
     except ConfigError as error:
         raise DataError(error.problems) from error
-    if not all(urls and all(url.startswith(_PREFIX) for url in urls) for urls in files.values()):
+    if not all(urls and all(url.startswith(HUB_PREFIX) for url in urls) for urls in files.values()):
         rule, remedy = "cannot be streamed: it is not made of files on the Hub", "remove streaming"
         raise DataError(Problem(place, "", rule, remedy))
     return {part: _shards_of(urls, place) for part, urls in files.items()}
@@ -50,6 +49,6 @@ def _shards_of(urls: Sequence[str], place: str) -> tuple[Shard, ...]:
 
 def _name_of(url: str) -> str:
     """Return 'owner/name@0123456789ab/path/of/file' for the address of a file."""
-    repository, _, rest = url.removeprefix(_PREFIX).partition("@")
+    repository, _, rest = url.removeprefix(HUB_PREFIX).partition("@")
     commit, _, path = rest.partition("/")
     return f"{repository}@{commit[:_COMMIT_CHARACTERS]}/{path}"

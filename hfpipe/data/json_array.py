@@ -24,8 +24,8 @@ class BrokenArrayError(Exception):
         self.told = told
 
 
-def parse_elements(text: str) -> Iterator[tuple[int, object]]:
-    r"""Yield where each element of the array `text` begins, and its value or the `RefusedValueError` it is refused by.
+def parse_elements(text: str) -> Iterator[object]:
+    r"""Yield the value of each element of the array `text`, or the `RefusedValueError` it is refused by.
 
     Lines of `text` end in '\n'.
 
@@ -35,9 +35,8 @@ def parse_elements(text: str) -> Iterator[tuple[int, object]]:
     position = _after_space(text, text.index("[") + 1)
     is_closed = text.startswith("]", position)
     while not is_closed:
-        start = position
-        value, end = _value_at(text, start)
-        yield start, value
+        value, end = _value_at(text, position)
+        yield value
         position = _after_space(text, end)
         is_closed = text.startswith("]", position)
         if not is_closed:

@@ -1,7 +1,7 @@
 """Files named .json: one array of objects, however it is laid out, or really JSON lines. The first sign decides.
 
 Refuses a file that is one object (its rows may be anywhere in it), elements that are no objects, and what the standard
-refuses (`json_values`). An object's place is the line it begins on. An array has to be read as a whole, so its file is
+refuses (`json_values`). An object's place is its number in the array, which often stands on a single line. An array has to be read as a whole, so its file is
 held in memory; JSON lines are not. Parsing goes on after an object whose values are refused, and ends where the text
 is no JSON, for nobody can tell where the next object begins.
 """
@@ -15,7 +15,7 @@ from hfpipe.data.findings import Findings
 from hfpipe.data.json_array import BrokenArrayError, parse_elements
 from hfpipe.data.json_values import LENIENT, RefusedValueError
 from hfpipe.data.jsonl import read_jsonl
-from hfpipe.data.record_stream import Record, RecordStream, SourceFile, shorten
+from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of, shorten
 from hfpipe.errors import Problem
 
 _ARRAY_OF_OBJECTS = "a .json file is an array of objects, or an object a line"
@@ -62,18 +62,16 @@ def _text(file: SourceFile, findings: Findings) -> str:
 
 
 def _objects(file: SourceFile, findings: Findings, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the objects of the array `text` and the line each begins on."""
-    line, counted = 1, 0
+    """Yield the objects of the array `text` and the number of each, from 1; elements that are refused count too."""
     try:
-        for start, value in parse_elements(text):
-            line, counted = line + text.count("\n", counted, start), start
-            problem = _problem_of_element(f"{file.name}:{line}", value)
+        for number, value in enumerate(parse_elements(text), start=1):
+            problem = _problem_of_element(place_of(file.name, number), value)
             if problem is not None:
                 findings.add("elements that cannot be used", file.name, problem)
             elif isinstance(value, dict):
-                yield line, value
+                yield number, value
     except BrokenArrayError as error:
-        line += text.count("\n", counted, error.position)
+        line = text.count("\n", 0, error.position) + 1
         findings.add("broken files", file.name, Problem(f"{file.name}:{line}", *error.told))
 
 
@@ -93,13 +91,13 @@ def _stream(file: SourceFile, findings: Findings, found: list[tuple[int, dict[st
         if not findings.has_problems_of(file.name):
             findings.add("files without rows", file.name, Problem(file.name, "no objects", _ARRAY_OF_OBJECTS))
         return None
-    others = [line for line, values in found if values.keys() != found[0][1].keys()]
+    others = [number for number, values in found if values.keys() != found[0][1].keys()]
     if others:
         noun = "object has" if len(others) == 1 else "objects have"
-        place = f"{file.name}:{others[0]}"
+        place = place_of(file.name, others[0])
         findings.note(f"{file.name}: {len(others):,} {noun} other keys than the first, {place} to begin with")
     missing = dict.fromkeys(header)
-    return RecordStream(file, header, (Record(line, {**missing, **values}) for line, values in found))
+    return RecordStream(file, header, (Record(number, {**missing, **values}) for number, values in found))
 
 
 def _problem_of_object(file: SourceFile, first: list[str]) -> Problem | None:

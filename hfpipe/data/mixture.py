@@ -5,6 +5,7 @@ row is of is told by the file it stands in. An epoch is as long as the shares al
 ends it, and no row is used more often than its source's `repeat` says.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -144,8 +145,9 @@ def plan_mixture(sizes: Sequence[int], shares: Sequence[SourceShare]) -> np.ndar
     weights = [Fraction(str(share.weight)) for share in shares]
     room = np.array([size * share.repeat for size, share in zip(sizes, shares, strict=True)], dtype=np.int64)
     total = min(int(count * sum(weights) / weight) for count, weight in zip(room.tolist(), weights, strict=True))
-    denominator = int(np.lcm.reduce([weight.denominator for weight in weights]))
-    whole = np.array([int(weight * denominator) for weight in weights], dtype=np.int64)
+    denominator = math.lcm(*(weight.denominator for weight in weights))
+    # whole numbers of any size: a weight may be tiny, or have sixteen digits
+    whole = np.array([int(weight * denominator) for weight in weights], dtype=object)
     counts = apportion(whole, total, minimum=np.zeros_like(room), maximum=room)
     empty = [share.name for share, count in zip(shares, counts, strict=True) if not count]
     if empty:

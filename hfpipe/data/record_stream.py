@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 COMPRESSED = (".gz", ".zst")
-_WITHOUT_LINES = (".parquet", ".arrow")
+_WITHOUT_LINES = (".parquet", ".arrow", ".json")
 
 
 @dataclass(frozen=True)

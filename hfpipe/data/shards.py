@@ -24,6 +24,7 @@ from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of
 from hfpipe.data.records import Reading, open_records
 from hfpipe.errors import DataError, Problem
 
+HUB_PREFIX = "hf://datasets/"
 _ROWS_A_BATCH = 256  # a row may be a book: some hundred at a time bound the memory
 _COPIED_BYTES = 1 << 20
 _GO_ON = "look at your connection; the same command goes on from the newest checkpoint"
@@ -42,6 +43,11 @@ class Shard:
     def name(self) -> str:
         """The name in messages and in the record."""
         return self.file.name
+
+    @property
+    def identity(self) -> str | None:
+        """What it is known by beside its name: repository, commit and path; None for a file of this machine."""
+        return self.url.removeprefix(HUB_PREFIX) if self.url else None
 
     @property
     def is_parquet(self) -> bool:

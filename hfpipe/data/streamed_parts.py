@@ -41,12 +41,11 @@ def load_streamed_parts(
     """Return the parts of a run under `streaming`; only what validates and tests is read.
 
     Raises:
-        DataError: If files cannot be read, there are fewer shards than processes, or nothing is held out.
+        DataError: If files are empty or cannot be read, there are fewer shards than processes, or nothing is held out.
     """
     shards = _find_shards(settings, cache_dir=cache_dir)
     train = shards["train"]
-    if len(train) < processes:
-        raise DataError(_too_few_problem(train, processes))
+    _check_shards(train, processes)
     request = ColumnRequest(
         settings.text_column_names, None, labelled=False, text_delimiter=settings.text_column_delimiter
     )
@@ -81,6 +80,15 @@ def _find_shards(settings: DataSettings, *, cache_dir: str | None) -> dict[str, 
     findings.raise_if_any()
     parts = {"train": sources.train, "validation": sources.validation, "test": sources.test}
     return {name: tuple(map(local_shard, part.files)) for name, part in parts.items() if part is not None}
+
+
+def _check_shards(shards: Sequence[Shard], processes: int) -> None:
+    rule, remedy = "the file is empty", "name a file that holds rows"  # to be met in the middle of a run otherwise
+    problems = [Problem(shard.name, "", rule, remedy) for shard in shards if not shard.size_bytes]
+    if len(shards) < processes:
+        problems.append(_too_few_problem(shards, processes))
+    if problems:
+        raise DataError(problems)
 
 
 def _too_few_problem(shards: Sequence[Shard], processes: int) -> Problem:
@@ -136,4 +144,4 @@ def _describe(shards: Sequence[Shard]) -> str:
 def _identify(shards: Mapping[str, Sequence[Shard]]) -> tuple[FileFingerprint, ...]:
     """Return names and sizes: to hash a corpus would be to read it."""
     found = dict.fromkeys(shard for part in shards.values() for shard in part)
-    return tuple(FileFingerprint(shard.name, shard.size_bytes, None) for shard in found)
+    return tuple(FileFingerprint(shard.name, shard.size_bytes, None, shard.identity) for shard in found)

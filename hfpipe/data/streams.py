@@ -107,7 +107,7 @@ def read_stream(corpus: Corpus, share: Share, position: Position) -> Generator[D
             used += document.fate == USED
             yield document
         if whole and not used:
-            raise DataError(_useless_problem(corpus, share))
+            raise DataError(_useless_problem(corpus, share, epoch=position.epoch))
         position = Position(position.epoch + 1)
 
 
@@ -122,8 +122,8 @@ def _read_epoch(corpus: Corpus, share: Share, position: Position) -> Iterator[Do
             yield Document(kept, fate, shard, line, Position(position.epoch, number, row))
 
 
-def _useless_problem(corpus: Corpus, share: Share) -> Problem:
-    own = corpus.order(0)[share.rank :: share.world_size]
+def _useless_problem(corpus: Corpus, share: Share, *, epoch: int) -> Problem:
+    own = corpus.order(epoch)[share.rank :: share.world_size]
     rule = f"no document to train on in the {len(own):,} shards of process {share.rank}"
     return Problem(corpus.shards[own[0]].name, "", rule, "look at the files: empty and held-out texts are left out")
 

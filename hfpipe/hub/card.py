@@ -9,7 +9,14 @@ from hfpipe.hub.card_code import usage_lines
 from hfpipe.hub.card_facts import CardFacts
 from hfpipe.hub.card_limits import limit_lines, source_lines
 from hfpipe.hub.card_metadata import build_metadata
-from hfpipe.hub.card_results import data_lines, environment_lines, label_lines, result_lines, training_lines
+from hfpipe.hub.card_results import (
+    data_lines,
+    environment_lines,
+    label_lines,
+    linked_data,
+    result_lines,
+    training_lines,
+)
 from hfpipe.hub.card_text import code, plain
 
 
@@ -38,10 +45,9 @@ def render_card(facts: CardFacts) -> str:
 
 
 def _summary(facts: CardFacts) -> str:
-    data = " and ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets)
     rows = facts.part("train").get("used")
     unit = "documents" if facts.is_language_model else "rows"
-    trained = f"{data or code(facts.data_name)}" + (f" ({rows:,} {unit})" if rows is not None else "")
+    trained = linked_data(facts) + (f" ({rows:,} {unit})" if rows is not None else "")
     return f"{_what(facts)}: {_origin(facts)} on {trained}."
 
 

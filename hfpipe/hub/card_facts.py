@@ -73,16 +73,34 @@ class CardFacts:
         return tuple(dict.fromkeys(name for name in map(hub_name, names) if name is not None))
 
     @property
+    def files(self) -> str | None:
+        """The names of the user's own files, the first few of many; None where all data are on the Hub."""
+        sources = [self.settings, *(self.settings.get("dataset_mixture") or ())]  # type: ignore[misc]
+        names = [name for source in sources for name in _as_list(source.get("train_file"))]
+        return ", ".join(names if len(names) <= 3 else [*names[:3], f"{len(names) - 3:,} more files"]) or None
+
+    @property
     def data_name(self) -> str:
-        """What the data are called in a sentence: by their names on the Hub, else by the names of their files."""
-        if self.data_sets:
-            return " and ".join(self.data_sets)
-        files = self.settings.get("train_file") or ["own data"]
-        return ", ".join(files if len(files) <= 3 else [*files[:3], f"{len(files) - 3:,} more files"])
+        """What the data are called in a sentence: by their names on the Hub and the names of their files."""
+        return " and ".join([*self.data_sets, *([self.files] if self.files else [])]) or "own data"
 
     def part(self, name: str) -> Mapping[str, Any]:
         """Return the account of the rows of a part, empty where there is none."""
+        if name == "train" and self.settings.get("streaming"):
+            return self._streamed()
         return dict(self.run["data"].get("parts", {}).get(name, {}))
+
+    def _streamed(self) -> Mapping[str, Any]:
+        """Return the account of a training part that is read as it is trained on, as far as these weights go."""
+        logged = [event for event in self.history if "documents_read" in event and event["step"] <= self.step]
+        counts = (self.run.get("stream") if self.is_finished else None) or (logged[-1] if logged else None)
+        if counts is None:
+            return {}
+        fates = {key.removeprefix("documents_"): value for key, value in counts.items() if key.startswith("documents_")}
+        left_out = {
+            fate: {"count": int(count)} for fate, count in fates.items() if fate not in ("read", "used") and count
+        }
+        return {"read": int(fates["read"]), "used": int(fates["used"]), "left_out": left_out}
 
     def scores(self, prefix: str) -> dict[str, float]:
         """Return the finite metrics of a part, loss first, without times."""
@@ -96,6 +114,12 @@ class CardFacts:
             for name, value in own.items()
             if isinstance(value, int | float) and math.isfinite(value) and not name.endswith(_NO_SCORES)
         }
+
+
+def _as_list(value: object) -> Sequence[str]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
 
 
 _NO_SCORES = ("runtime", "per_second")

@@ -19,7 +19,8 @@ _TYPES = {
     "spearman": "spearmanr",
     "r2": "r_squared",
 }
-_FAMILIES = ("f1", "precision", "recall")
+# loss, perplexity and bits per byte exist by source of a mixture as well
+_FAMILIES = ("f1", "precision", "recall", "loss", "perplexity", "bits_per_byte")
 _TASKS = {"text-generation": "Text Generation", "text-classification": "Text Classification"}
 
 
@@ -30,7 +31,7 @@ def build_metadata(facts: CardFacts) -> ModelCardData:
         "pipeline_tag": facts.pipeline_tag,
         "tags": list(_tags(facts)),
         "datasets": list(facts.data_sets) or None,
-        "metrics": sorted({metric_type(name) for name in facts.scores("eval") if name != "loss"}) or None,
+        "metrics": sorted({metric_type(name) for name in facts.scores("eval")} - {"loss"}) or None,
     }
     if facts.base_model is not None:
         known |= {"base_model": facts.base_model, "base_model_relation": "adapter" if facts.is_adapter else "finetune"}

@@ -64,17 +64,38 @@ def data_lines(facts: CardFacts) -> Iterator[str]:
     """Yield what became of the rows of each part."""
     unit = "documents" if facts.is_language_model else "rows"
     parts = {part: facts.part(part) for part in ("train", *PARTS.values()) if facts.part(part)}
-    yield from ("## Data", "", f"Source: {_linked(facts)}.", "")
+    owner = "" if facts.data_sets else "files of the author, "
+    yield from ("## Data", "", f"Source: {owner}{linked_data(facts)}.", "", *_mixture(facts))
     rows = [[part, f"{own['read']:,}", f"{own['used']:,}", _left_out(own)] for part, own in parts.items()]
     lines = table(["part", f"{unit} read", "used", "left out or used elsewhere"], rows)
     lines[1] = f"{lines[1].removesuffix('---: |')}--- |"
     yield from (*lines, "")
     files = facts.run["data"].get("files", ())
+    if facts.settings.get("streaming"):
+        size = sum(file["size_bytes"] or 0 for file in files)
+        told = f"{len(files):,} files" + (f" ({size / 1e6:,.1f} MB)" if size else "")
+        yield from (f"The training part was a stream of {told}, read while it was trained on; repeats stayed in.", "")
     if files and len(files) <= MAX_EVALUATIONS and all(file["sha256"] for file in files):  # a stream has no hashes
         names = facts.settings.get("dataset_name") is None
         shown = [f"{code(file['name'].split('/')[-1])} " if names else "" for file in files]
         listed = [f"{name}`sha256 {file['sha256'][:16]}`" for name, file in zip(shown, files, strict=True)]
         yield from (f"Files as read: {', '.join(listed)}.", "")
+
+
+def _mixture(facts: CardFacts) -> Iterator[str]:
+    """Yield a table of the sources of a mixture, where the record has one."""
+    sources = facts.run.get("mixture") or {}
+    rows = [
+        [plain(name), number(own["weight"]), f"{own['documents']:,}", f"{own['tokens']:,}", f"{own['blocks_used']:,}"]
+        for name, own in sources.items()
+    ]
+    if rows:
+        heading = ["source", "weight", "training documents", "tokens", f"blocks of {_block(facts)} in an epoch"]
+        yield from (*table(heading, rows), "")
+
+
+def _block(facts: CardFacts) -> str:
+    return f"{facts.settings['block_size']:,} tokens"
 
 
 def training_lines(facts: CardFacts) -> Iterator[str]:
@@ -84,8 +105,13 @@ def training_lines(facts: CardFacts) -> Iterator[str]:
         for key, setting in facts.run["config"].items()
         if key not in _ELSEWHERE and key in facts.settings and _is_set(key, setting)
     }
+    if facts.settings.get("max_steps"):  # it decides
+        settings.pop("num_train_epochs", None)
     rows = [[f"`{key}`", _value(value)] for key, value in settings.items()]
     rows.append(["rows per step", plain(_rows_per_step(facts))])
+    if facts.is_language_model:
+        count = facts.run["rows_per_step"] * facts.settings["block_size"]
+        rows.append(["tokens per step", f"{count:,} = {facts.run['rows_per_step']:,} rows x {_block(facts)}"])
     rows.append(["precision", {"no": "float32"}.get(str(facts.run["precision"]), str(facts.run["precision"]))])
     yield from ("## Training", "", *table(["setting", "value"], rows, numbers_from=2), "")
     yield from (f"![training and evaluation loss over steps]({CURVE})", "")
@@ -137,10 +163,10 @@ def _how_chosen(facts: CardFacts) -> str:
     return f"They were chosen by `{metric}` on the validation part, whose scores flatter them a little for that."
 
 
-def _linked(facts: CardFacts) -> str:
-    if facts.data_sets:
-        return " and ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets)
-    return f"files of the author ({code(facts.data_name)})"
+def linked_data(facts: CardFacts) -> str:
+    """Return what the data are called, with links to those on the Hub."""
+    links = [f"[{name}](https://huggingface.co/datasets/{name})" for name in facts.data_sets]
+    return " and ".join([*links, *([code(facts.files)] if facts.files else [])]) or code(facts.data_name)
 
 
 def _left_out(part: Mapping[str, Any]) -> str:

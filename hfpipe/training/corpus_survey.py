@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
+from hfpipe.data.commits import pin_commits
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
 from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import DataError, Problem
@@ -51,7 +52,9 @@ def survey_causal_lm(draft: Draft) -> Survey:
     config = draft.config
     survey = Survey("block", make_block_batch, build_causal_lm_objective(config))
     cache_dir = config.model.cache_dir
-    parts = draft.attempt(lambda: load_document_parts(config.data, seed=config.training.seed, cache_dir=cache_dir))
+    parts = draft.attempt(
+        lambda: load_document_parts(pin_commits(config), seed=config.training.seed, cache_dir=cache_dir)
+    )
     texts = parts.train.texts if parts else []
     sample = draw_sample(texts, seed=config.training.seed)
     if parts is not None:

@@ -8,7 +8,9 @@ from accelerate import PartialState
 from transformers import TrainingArguments
 
 from hfpipe.config import RunConfig
-from hfpipe.config.sections import FINETUNE
+from hfpipe.config.mixture import read_mixture
+from hfpipe.config.sections import FINETUNE, DataSettings
+from hfpipe.data.commits import pin_commits
 from hfpipe.data.findings import Findings
 from hfpipe.data.sources import find_sources, is_on_hub
 from hfpipe.errors import HfpipeError
@@ -16,7 +18,7 @@ from hfpipe.models import sources as checkpoints
 
 
 def download_first(config: RunConfig, args: TrainingArguments) -> None:
-    """Bring model, tokenizer and data set of `config` to the cache; every process of the run calls it.
+    """Bring model, tokenizer and data sets of `config` to the cache; every process of the run calls it.
 
     Raises:
         ConfigError: If a checkpoint cannot be had or used.
@@ -42,7 +44,13 @@ def _download(config: RunConfig) -> None:
         checkpoints.find_checkpoint(model, with_weights=True)
     if checkpoints.is_on_hub(model.tokenizer_name):
         checkpoints.find_checkpoint(model, key="tokenizer_name")
-    if is_on_hub(config.data.dataset_name) and not config.data.streaming:
-        findings = Findings()
-        find_sources(config.data, findings, labelled=config.recipe == FINETUNE, cache_dir=model.cache_dir)
-        findings.raise_if_any()
+    findings = Findings()
+    for data in _data_sets(pin_commits(config)):
+        find_sources(data, findings, labelled=config.recipe == FINETUNE, cache_dir=model.cache_dir)
+    findings.raise_if_any()
+
+
+def _data_sets(data: DataSettings) -> list[DataSettings]:
+    """Return the settings of each data set that is downloaded; a mixture may have several."""
+    sources = [source.settings for source in read_mixture(data)] or [data]
+    return [each for each in sources if is_on_hub(each.dataset_name) and not each.streaming]

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from hfpipe.data.commits import pin_commits
 from hfpipe.data.streamed_parts import StreamedParts, load_streamed_parts
 from hfpipe.data.streams import USED, Position, Share, read_stream
 from hfpipe.data.tokens import LengthRule, tokenize_texts
@@ -29,7 +30,7 @@ def survey_stream(draft: Draft) -> Survey:
     survey = Survey("block", make_block_batch, build_causal_lm_objective(config), is_stream=True)
     parts = draft.attempt(
         lambda: load_streamed_parts(
-            config.data,
+            pin_commits(config),
             seed=config.training.seed,
             processes=config.training.num_processes or 1,
             cache_dir=config.model.cache_dir,
