@@ -1,9 +1,9 @@
 """Files named .json: one array of objects, however it is laid out, or really JSON lines. The first sign decides.
 
 Refuses a file that is one object (its rows may be anywhere in it), elements that are no objects, and what the standard
-refuses (`json_values`). An object's place is its number in the array, which often stands on a single line. An array has to be read as a whole, so its file is
-held in memory; JSON lines are not. Parsing goes on after an object whose values are refused, and ends where the text
-is no JSON, for nobody can tell where the next object begins.
+refuses (`json_values`). An object's place is its number in the array, which often stands on a single line. An array
+has to be read as a whole, so its file is held in memory; JSON lines are not. Parsing goes on after an object whose
+values are refused, and ends where the text is no JSON, for nobody can tell where the next object begins.
 """
 
 import json

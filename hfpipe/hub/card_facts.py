@@ -75,7 +75,7 @@ class CardFacts:
     @property
     def files(self) -> str | None:
         """The names of the user's own files, the first few of many; None where all data are on the Hub."""
-        sources = [self.settings, *(self.settings.get("dataset_mixture") or ())]  # type: ignore[misc]
+        sources = [self.settings, *(self.settings.get("dataset_mixture") or ())]
         names = [name for source in sources for name in _as_list(source.get("train_file"))]
         return ", ".join(names if len(names) <= 3 else [*names[:3], f"{len(names) - 3:,} more files"]) or None
 
