@@ -72,8 +72,7 @@ class Launch:
 def prepare_launch(run: str, overrides: Sequence[str] = (), *, accelerate: str | None = None) -> Launch:
     """Return the launch of a named run or YAML file, its configuration and data checked.
 
-    `overrides` are settings as typed (`key=value`, `--key value`); `accelerate` is the name or path of an accelerate
-    file.
+    `overrides` are settings as typed (`key=value`, `--key value`); `accelerate` names an accelerate file, or its path.
 
     Raises:
         ConfigError: If the configuration, the run's name or the accelerate file is wrong.
@@ -104,11 +103,10 @@ def check_data(config: RunConfig, *, processes: int = 1) -> None:
         DataError: If it cannot be used as it stands.
     """
     # numpy and pyarrow come with this module, and a mistake in the configuration needs neither
-    from hfpipe.data import corpora, parts
-    from hfpipe.data.commits import pin_commits
+    from hfpipe.data import corpora
 
     if config.recipe == FINETUNE:
-        parts.load_labelled_parts(pin_commits(config), seed=config.training.seed, cache_dir=config.model.cache_dir)
+        corpora.load_labelled(config)
     else:
         corpora.load_corpus(config, processes=processes)
 

@@ -14,8 +14,7 @@ from hfpipe.config.entry import run_recipe
 
 def run(config: RunConfig) -> None:
     """Go through one run, from the seed to the record."""
-    from hfpipe.data.commits import pin_commits
-    from hfpipe.data.parts import load_labelled_parts
+    from hfpipe.data.corpora import load_labelled
     from hfpipe.models.adapters import add_adapter
     from hfpipe.models.classifiers import load_classifier
     from hfpipe.models.tokenizers import load_tokenizer
@@ -32,7 +31,7 @@ def run(config: RunConfig) -> None:
     if session.is_done:
         return report_done(session)
 
-    parts = load_labelled_parts(pin_commits(config), seed=config.training.seed, cache_dir=config.model.cache_dir)
+    parts = load_labelled(config)
     begin_classifier(session, parts)
 
     tokenizer = load_tokenizer(config.model)

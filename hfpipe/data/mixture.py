@@ -140,8 +140,9 @@ def plan_mixture(sizes: Sequence[int], shares: Sequence[SourceShare]) -> np.ndar
     rounding by largest remainders.
 
     Raises:
-        DataError: If a source has so few rows that its share of an epoch would be none.
+        DataError: If a source has no rows, or another has so few that its share of an epoch would be none.
     """
+    _check_sizes(sizes, shares)
     weights = [Fraction(str(share.weight)) for share in shares]
     room = np.array([size * share.repeat for size, share in zip(sizes, shares, strict=True)], dtype=np.int64)
     total = min(int(count * sum(weights) / weight) for count, weight in zip(room.tolist(), weights, strict=True))
@@ -151,11 +152,23 @@ def plan_mixture(sizes: Sequence[int], shares: Sequence[SourceShare]) -> np.ndar
     counts = apportion(whole, total, minimum=np.zeros_like(room), maximum=room)
     empty = [share.name for share, count in zip(shares, counts, strict=True) if not count]
     if empty:
-        scarce = min(range(len(shares)), key=lambda index: int(room[index]) / weights[index]) if total else 0
+        scarce = min(range(len(shares)), key=lambda index: int(room[index]) / weights[index])
         rule = f"an epoch of {total:,} rows, which the size of '{shares[scarce].name}' limits, has none of it"
         remedy = f"raise its weight, or repeat of '{shares[scarce].name}'"
         raise DataError([Problem(f"dataset_mixture: {name}", "", rule, remedy) for name in empty])
     return counts
+
+
+def _check_sizes(sizes: Sequence[int], shares: Sequence[SourceShare]) -> None:
+    problems = [
+        Problem(
+            f"dataset_mixture: {share.name}", "", "not one row of it can be used", "give it more texts, or remove it"
+        )
+        for share, size in zip(shares, sizes, strict=True)
+        if not size
+    ]
+    if problems:
+        raise DataError(problems)
 
 
 def draw_rows(size: int, count: int, *, seed: int, source: int) -> np.ndarray:

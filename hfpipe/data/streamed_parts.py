@@ -83,8 +83,9 @@ def _find_shards(settings: DataSettings, *, cache_dir: str | None) -> dict[str, 
 
 
 def _check_shards(shards: Sequence[Shard], processes: int) -> None:
-    rule, remedy = "the file is empty", "name a file that holds rows"  # to be met in the middle of a run otherwise
-    problems = [Problem(shard.name, "", rule, remedy) for shard in shards if not shard.size_bytes]
+    # an empty one would end the run in its middle
+    value, remedy = "the file is empty", "name a file that holds rows"
+    problems = [Problem(shard.name, value, "", remedy) for shard in shards if not shard.size_bytes]
     if len(shards) < processes:
         problems.append(_too_few_problem(shards, processes))
     if problems:

@@ -22,6 +22,7 @@ from hfpipe.errors import HubError, Problem
 
 LOG_IN = "set HF_TOKEN to a token that may write, or run: hf auth login"
 LATER = "try again when it can be reached"
+_CROSSED = (409, 412)
 
 
 class HubUnreachable(HubError):
@@ -38,7 +39,7 @@ def explained(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ClientError, OSError, ValueError, RuntimeError) as error:
+    except (ClientError, OSError, ValueError, RuntimeError, KeyError) as error:
         # an upload in parts wraps what went wrong
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ is not None else error
         raise _explain(place, cause) from error
@@ -54,6 +55,8 @@ def _explain(place: str, error: BaseException) -> HubError:
         return HubError(Problem(place, rule="needs an access token", remedy=LOG_IN))
     if isinstance(error, HFValidationError):
         return HubError(Problem(place, rule="is no name of a repository", remedy="write owner/name"))
+    if isinstance(error, KeyError):  # the client looked for it in vain: a proxy, or a page for people
+        return HubUnreachable(Problem(place, rule=f"the Hub's answer has no {error}", remedy=LATER))
     return HubUnreachable(Problem(place, rule=f"the Hub cannot be reached ({_first_line(error)})", remedy=LATER))
 
 
@@ -62,6 +65,8 @@ def _explain_status(place: str, error: HfHubHTTPError) -> HubError:
     said = f"the Hub answered {status} ({_said(error)})"
     if status >= 500 or status in (408, 429):
         return HubUnreachable(Problem(place, rule=said, remedy=LATER))
+    if status in _CROSSED:
+        return HubUnreachable(Problem(place, rule=said, remedy="another push came in between; try again"))
     return HubError(Problem(place, rule=said, remedy=_remedy(error, status)))
 
 
@@ -76,8 +81,6 @@ def _remedy(error: HfHubHTTPError, status: int) -> str:
         401: LOG_IN,
         403: "use a token that may write there, or a repository of your own as hub_model_id",
         404: "check the name, and that the token may see it",
-        409: "another push is under way, or the name is taken; try again, or take another one",
-        412: "another push came in between; try again",
     }
     return remedies.get(status, "see what it says")
 

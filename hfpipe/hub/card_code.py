@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts
+from hfpipe.hub.card_text import code
 
 
 def usage_lines(facts: CardFacts) -> Iterator[str]:
@@ -107,7 +108,8 @@ def _notes(facts: CardFacts) -> Iterator[str]:
     columns = facts.settings.get("text_column_names") or ()
     if len(columns) > 1:
         delimiter = facts.settings.get("text_column_delimiter")
-        yield f"The model was trained on {len(columns):,} columns joined by {delimiter!r}: join yours in the same way."
+        names = ", ".join(map(code, columns))
+        yield f"The model was trained on the columns {names} joined by {delimiter!r}: join yours in the same way."
     yield from _long_text_notes(facts)
 
 

@@ -66,11 +66,13 @@ def _classifier_limits(facts: CardFacts) -> Iterator[str]:
     for part in ("train", "validation", "test"):
         unread = unread_share(facts.part(part))
         if unread:
-            kept = {"windows": "beyond the last window"}.get(str(facts.settings.get("long_texts")), "what was not kept")
-            yield (
-                f"{unread} of the {part} texts are longer than {facts.settings['max_seq_length']:,} tokens; "
-                f"{kept} was not read."
-            )
+            length = f"{facts.settings['max_seq_length']:,} tokens"
+            told = f"longer than {length}; what was not kept was not read"
+            if facts.settings.get("long_texts") == "windows":
+                told = (
+                    f"longer than {facts.settings['max_windows']:,} windows of {length}; what lies beyond was not read"
+                )
+            yield f"{unread} of the {part} texts are {told}."
     yield from _uneven_labels(facts)
     yield from _coarse_scores(facts)
     labels = facts.run.get("label_names", ())

@@ -73,7 +73,7 @@ def data_lines(facts: CardFacts) -> Iterator[str]:
     files = facts.run["data"].get("files", ())
     if facts.settings.get("streaming"):
         size = sum(file["size_bytes"] or 0 for file in files)
-        told = f"{len(files):,} files" + (f" ({size / 1e6:,.1f} MB)" if size else "")
+        told = f"{len(files):,} file{'' if len(files) == 1 else 's'}" + (f" ({size / 1e6:,.1f} MB)" if size else "")
         yield from (f"The training part was a stream of {told}, read while it was trained on; repeats stayed in.", "")
     if files and len(files) <= MAX_EVALUATIONS and all(file["sha256"] for file in files):  # a stream has no hashes
         names = facts.settings.get("dataset_name") is None

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 KEY = "resume_from_checkpoint"
 STATE_FILE = "trainer_state.json"
+_NEEDED = ("format", "config", "data", "world_size", "rows_per_step", "precision")
 _REFERENCE = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
@@ -79,7 +80,7 @@ def fetch_checkpoint(config: RunConfig) -> str | None:
     if _is_done(config.output_dir):
         return None
     checkpoint = _download(config, reference)
-    record = read_json(checkpoint.folder / RUN_FILE)
+    record = _read_object(checkpoint.folder / RUN_FILE)
     _check_record(config, reference, record)
     own = [step for step, _ in list_checkpoints(config.output_dir / CHECKPOINTS, holding=STATE_FILE)]
     if reference.revision is None and own and own[-1] >= checkpoint.step:
@@ -158,15 +159,31 @@ def _download_best(reference: Reference, listing: Listing, there: Wanted, *, bes
 
 def _read_steps(folder: Path) -> tuple[int, int | None]:
     """Return step and best step of a checkpoint."""
-    state = read_json(folder / STATE_FILE)
+    state = _read_object(folder / STATE_FILE)
     step, best = state.get("global_step"), state.get("best_global_step")
     if not isinstance(step, int) or not isinstance(best, int | None):
         raise CheckpointError(Problem(str(folder / STATE_FILE), rule="names no step", remedy="push the run anew"))
     return step, best
 
 
+def _read_object(file: Path) -> Mapping[str, Any]:
+    """Return the JSON of a file that somebody else may have written."""
+    value = read_json(file)
+    if not isinstance(value, dict):
+        remedy = "take a repository that a run of hfpipe pushed"
+        raise CheckpointError(Problem(f"{file.parent.name}/{file.name}", rule="holds no JSON object", remedy=remedy))
+    return value
+
+
 def _check_record(config: RunConfig, reference: Reference, record: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another run; paths are compared by their last names, and files by content later on."""
+    settings = record.get("config")
+    is_whole = isinstance(settings, dict) and all(isinstance(each, dict) for each in settings.values())
+    if not is_whole or any(key not in record for key in _NEEDED):
+        rule = "its record lacks what a run needs to go on"
+        raise CheckpointError(
+            Problem(str(reference), rule=rule, remedy="take a repository that a run of hfpipe pushed")
+        )
     if record.get("format") != RUN_FORMAT:
         rule = f"its record is not in the format '{RUN_FORMAT}'"
         raise CheckpointError(Problem(str(reference), rule=rule, remedy="use the version that wrote it"))

@@ -116,6 +116,7 @@ def prepare_final(run_dir: Path, folder: Path, *, naming: Naming, tag: str | Non
     facts = _final_facts(run_dir, run)
     private, public = _render_both(facts, run, naming)
     if is_card_edited(run_dir):
+        check_named(run_dir, [CARD], token=get_token())
         private = public = (run_dir / CARD).read_text(encoding="utf-8")
     step = int(facts["step"])
     upload = Upload(folder, f"Finished model, step {step:,}", (TOP, ADAPTER), tag)

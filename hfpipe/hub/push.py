@@ -100,6 +100,8 @@ def find_target(run_dir: Path, options: PushOptions) -> Target:
         raise HubError(Problem("--hub-model-id", str(name), rule, "write it as in owner/my-model"))
     if revision is not None and not is_branch_name(str(revision)):
         raise HubError(Problem("--revision", str(revision), "is no name of a branch", "write it as in main"))
+    if options.tag is not None and not is_branch_name(options.tag):
+        raise HubError(Problem("--tag", options.tag, "is no name of a tag", "write it as in v1.0"))
     is_private = not options.public and settings.get("hub_private_repo") is not False
     return Target(str(name), is_private, None if revision is None else str(revision))
 

@@ -133,10 +133,15 @@ def open_repository(target: Target) -> Repository:
 
 @dataclass(frozen=True)
 class Account:
-    """Whose a token is, and whether it may only read."""
+    """Whose a token is, to which organizations that one belongs, and whether it may only read."""
 
     name: str
+    organizations: tuple[str, ...]
     only_reads: bool
+
+    def owns(self, repository: str) -> bool:
+        """Tell whether a repository, by its full name, is in a place of this account."""
+        return repository.partition("/")[0] in (self.name, *self.organizations)
 
 
 def find_account(*, seconds: float) -> Account:
@@ -152,7 +157,8 @@ def find_account(*, seconds: float) -> Account:
         hf_raise_for_status(answer)
         about = answer.json()
     role = about.get("auth", {}).get("accessToken", {}).get("role")
-    return Account(str(about["name"]), role == "read")
+    organizations = tuple(str(each["name"]) for each in about.get("orgs", ()))
+    return Account(str(about["name"]), organizations, role == "read")
 
 
 def find_visibility(name: str, *, seconds: float) -> bool | None:

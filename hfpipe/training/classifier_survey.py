@@ -7,8 +7,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
 from hfpipe.config.sections import MULTI_LABEL, SINGLE_LABEL
-from hfpipe.data.commits import pin_commits
-from hfpipe.data.parts import LabelledParts, load_labelled_parts
+from hfpipe.data.corpora import load_labelled
+from hfpipe.data.parts import LabelledParts
 from hfpipe.data.tokens import find_length_rule
 from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.classifiers import outline_classifier
@@ -34,10 +34,7 @@ ANY_TWO_LABELS = ("0", "1")
 def survey_classifier(draft: Draft) -> Survey:
     """Return what a fine-tuning run would work with; facts and problems go to `draft`."""
     config = draft.config
-    cache_dir = config.model.cache_dir
-    parts = draft.attempt(
-        lambda: load_labelled_parts(pin_commits(config), seed=config.training.seed, cache_dir=cache_dir)
-    )
+    parts = draft.attempt(lambda: load_labelled(config))
     tokenizer = draft.attempt(lambda: load_tokenizer(config.model))
     survey = _begin_survey(config, parts)
     limit = UNLIMITED

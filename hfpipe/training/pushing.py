@@ -99,7 +99,9 @@ class RunPusher:
     def _end(self, seconds: float) -> None:
         try:
             self.uploads.wait(seconds)
-        finally:  # Ctrl-C ends the waiting, not the process that uploads
+        except KeyboardInterrupt:  # the record of the session is written, so it ends the waiting alone
+            logger.warning("interrupted: no longer waiting for the Hub")
+        finally:  # the process that uploads takes no notice of Ctrl-C
             self.uploads.close()
         self._note_all()
         shutil.rmtree(self.directory / WAITING_FOLDER, ignore_errors=True)
@@ -207,6 +209,13 @@ def _check_access(config: RunConfig, name: str) -> str:
     if account.only_reads:
         raise HubError(Problem(config.place("push_to_hub"), "true", "the access token may only read", LOG_IN))
     full_name = name if "/" in name else f"{account.name}/{name}"
+    if not account.owns(full_name):
+        # no refusal: what a token with few rights is told of its organizations may not be all
+        owner = full_name.partition("/")[0]
+        logger.warning(
+            "%s %s: the access token is that of %s, who is not known to belong to %s: the Hub may refuse the push",
+            *(config.place("hub_model_id"), full_name, account.name, owner),
+        )
     if config.hub.hub_private_repo and find_visibility(full_name, seconds=SECONDS_AT_START) is False:
         tell_public(full_name)
     return full_name

@@ -1,7 +1,8 @@
-"""Stand-ins for the three commands of Slurm that multi_node.sbatch calls, and what Slurm sets for a job.
+"""Stand-ins for the commands of Slurm that multi_node.sbatch calls, and what Slurm sets for a job.
 
-`srun` starts one task a node on this machine, sends a signal on to every process of its tasks as Slurm does, and ends
-with the highest exit code. `scontrol` knows the names of the nodes and notes which job was queued again.
+`srun` starts one task a node on this machine and ends with the highest exit code; at SIGTERM it kills its tasks, as
+that of Slurm does ("forcing job termination"). `scancel` has a signal sent to every process of the tasks. `scontrol`
+knows the names of the nodes and notes which job was queued again.
 """
 
 import os
@@ -21,16 +22,27 @@ while words[0].startswith("--"):
     words.pop(0)
 nodes = range(int(os.environ["SLURM_JOB_NUM_NODES"]))
 tasks = [psutil.Popen(words, env={**os.environ, "SLURM_NODEID": str(node)}) for node in nodes]
-def send_on(number, frame):
+def send(number):
     for task in tasks:
         for process in [*task.children(recursive=True), task] if task.is_running() else []:
             try:
                 process.send_signal(number)
             except psutil.NoSuchProcess:
                 continue
-signal.signal(signal.SIGTERM, send_on)
+signal.signal(signal.SIGTERM, lambda number, frame: send(signal.SIGKILL))
+signal.signal(signal.SIGUSR2, lambda number, frame: send(signal.SIGTERM))
+with open("srun.pid", "w") as file:
+    file.write(str(os.getpid()))
 codes = [task.wait() for task in tasks]
 sys.exit(max(128 - code if code < 0 else code for code in codes))
+"""
+
+SCANCEL = """
+import os, signal, sys
+if sys.argv[1:] != ["--signal=TERM", os.environ["SLURM_JOB_ID"] + ".0"]:
+    sys.exit("what is signalled is the step of the run, by SIGTERM")
+with open("srun.pid") as file:
+    os.kill(int(file.read()), signal.SIGUSR2)
 """
 
 SCONTROL = """
@@ -54,6 +66,7 @@ def start_job(folder: Path, *arguments: str, nodes: int, **settings: str) -> "su
     """Start the batch script as Slurm starts it; commands in `folder`/bin are found first."""
     commands = folder / "bin"
     write_command(commands, "srun", SRUN)
+    write_command(commands, "scancel", SCANCEL)
     write_command(commands, "scontrol", SCONTROL)
     job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": str(nodes)}
     path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -227,6 +227,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(hub: HubServer, settings: dic
     with pytest.raises(HubError, match=rf"{NAME}@main: offers {trojan}, whose reading can run any code"):
         run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": f"{NAME}@main"})
     assert not any("optimizer.pt" in seen.path for seen in hub.log)
+    for content, told in ((b"[1]", "last-checkpoint/run.json: holds no JSON object"), (b"{}", "its record lacks what")):
+        foreign = hub.hub.storage.create("model", f"tester/foreign{len(content)}", private=False)
+        files = {"run.json": content, "trainer_state.json": b'{"global_step": 4}'}
+        stored = {f"last-checkpoint/{name}": hub.hub.storage.add_small(each) for name, each in files.items()}
+        foreign.commit("main", "By hand", files={**foreign.head.files, **stored})
+        with pytest.raises(CheckpointError, match=told):
+            run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": foreign.name})
     hub.hub.storage.create("model", "tester/empty", private=False)
     with pytest.raises(HubError, match="tester/empty: holds no checkpoint to go on from"):
         run_recipe_here("finetune_classifier", {**there, "resume_from_checkpoint": "tester/empty"})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,13 @@ import pytest
 from conftest import ROOT, run_recipe_here, to_argv
 from hub_contents import REVIEWS, make_rows, publish_data, publish_model
 from hub_server import READ_TOKEN, Fault, HubServer
+from interruption import interrupted_after
+
+from hfpipe.config import load_config
+from hfpipe.data.commits import find_commits
+from hfpipe.errors import Stopped
+from hfpipe.training.arguments import build_arguments
+from hfpipe.training.downloads import download_first
 
 MODEL = "acme/encoder"
 SETTINGS: dict[str, Any] = {
@@ -94,3 +102,35 @@ def test_two_processes_download_once_and_are_refused_together(
     assert refused.returncode == 1
     told = "train_split_name: trian: acme/reviews has no split of this name; there are 'train', 'validation'"
     assert refused.stderr.count(told) == 1
+
+
+@pytest.mark.parametrize("named", [{"dataset_name": REVIEWS}, {"dataset_mixture": f"[{{dataset_name: {REVIEWS}}}]"}])
+def test_data_sets_are_downloaded_before_the_other_processes_ask(
+    hub: HubServer, named: dict[str, str], checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    publish_data({"train": make_rows(24)})
+    cache = tmp_path / "cache"
+    settings = {**SETTINGS, **named, "model_name_or_path": checkpoints("bert"), "cache_dir": cache}
+    config = load_config(to_argv({**settings, "output_dir": tmp_path / "run"}), recipe="finetune_classifier")
+    download_first(config, build_arguments(config)[0])
+    assert list(cache.rglob("*.arrow"))
+
+
+def test_a_run_goes_on_with_the_rows_it_began_with(
+    hub: HubServer, checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    publish_data({"train": make_rows(24)})
+    mixture = f"[{{dataset_name: {REVIEWS}, weight: 2}}, {{train_file: {tmp_path / 'more.jsonl'}}}]"
+    rows = [f"another {('bad', 'good')[row % 2]} film number {row}" for row in range(24)]
+    labels = ("neg", "pos")
+    lines = (json.dumps({"text": text, "label": labels[row % 2]}) + "\n" for row, text in enumerate(rows))
+    (tmp_path / "more.jsonl").write_text("".join(lines))
+    settings = {**SETTINGS, "dataset_mixture": mixture, "logging_steps": 1}
+    settings |= {"model_name_or_path": checkpoints("bert"), "output_dir": tmp_path / "run"}
+    with interrupted_after(2, signal.SIGINT), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    began = find_commits(read(tmp_path / "run", "run.json")["data"])
+    publish_data({"train": make_rows(30)})
+    run_recipe_here("finetune_classifier", settings)
+    record = read(tmp_path / "run", "run.json")
+    assert (record["status"], find_commits(record["data"])) == ("done", began)

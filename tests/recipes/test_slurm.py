@@ -1,5 +1,6 @@
 """multi_node.sbatch with stand-ins for Slurm: what it starts, and when it queues the job again."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -40,7 +41,6 @@ def wait_until(is_so: Callable[[], bool], *, seconds: float) -> None:
         (signal.SIGUSR1, 143, True),
         (signal.SIGUSR1, 0, False),  # the run was done before it could stop
         (signal.SIGUSR1, 2, False),
-        (signal.SIGTERM, 143, False),  # scancel
         (None, 0, False),
         (None, 143, False),  # somebody stopped the run itself
     ],
@@ -60,6 +60,24 @@ def test_a_job_queues_again_only_when_its_signal_stopped_the_run(
     # the first node of the job, and a port from its number
     expected = "run mine.yaml seed=7 --accelerate multi_node num_processes=8 2 127.0.0.1 14711 280"
     assert [(tmp_path / f"called{rank}").read_text() for rank in (0, 1)] == [expected, expected]
+
+
+def test_a_job_that_is_cancelled_or_stopped_by_hand_is_not_queued_again(tmp_path: Path) -> None:
+    write_command(tmp_path / "bin", "hfpipe", FAKE_HFPIPE)
+    for kill in ("srun", "job"):
+        job = start_job(tmp_path, "mine.yaml", nodes=2, PROCESSES_PER_NODE="4", CODE="143", WAITS="yes")
+        wait_until(lambda: all((tmp_path / f"called{rank}").exists() for rank in (0, 1)), seconds=20)
+        srun = int((tmp_path / "srun.pid").read_text())
+        if kill == "job":
+            job.send_signal(signal.SIGTERM)  # scancel signals every process of the job
+            os.kill(srun, signal.SIGTERM)
+        else:
+            os.kill(srun, signal.SIGUSR2)  # the stand-in's word for scancel --signal=TERM JOB.0
+        output, _ = job.communicate(timeout=20)
+        assert job.returncode == {"srun": 143, "job": 137}[kill], output
+        assert requeued(tmp_path) == []
+        for rank in (0, 1):
+            (tmp_path / f"called{rank}").unlink()
 
 
 def test_a_job_without_a_run_or_gpus_says_what_is_missing(tmp_path: Path) -> None:

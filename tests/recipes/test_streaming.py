@@ -153,6 +153,18 @@ def test_one_shard_for_two_processes_is_refused(settings: dict[str, Any], tmp_pa
     )
 
 
+def test_empty_shards_are_refused_before_they_are_met(settings: dict[str, Any], tmp_path: Path) -> None:
+    empty = [tmp_path / "corpus" / f"part-{number}.jsonl" for number in (1, 2)]
+    for path in empty:
+        path.write_text("")
+    config = load_config(_argv({**settings, "max_eval_samples": 1}), recipe="pretrain_causal_lm")
+    with pytest.raises(DataError) as error:
+        load_corpus(config)
+    assert [(problem.place, problem.value) for problem in error.value.problems] == [
+        (str(path), "the file is empty") for path in empty
+    ]
+
+
 def test_what_a_stream_cannot_have_is_refused_at_once() -> None:
     given = {
         "train_file": "x.jsonl",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import pytest
 from conftest import make_review, run_recipe_here
 from hub_server import WRITE_TOKEN, Fault, HubServer
 from huggingface_hub import HfApi
+from interruption import interrupted_after
 from test_resume import outcome, stop_and_go_on
 from test_streaming import stream_settings
 
 from hfpipe.config import DataSettings
+from hfpipe.data.commits import find_commits
 from hfpipe.data.streamed_parts import load_streamed_parts
-from hfpipe.errors import DataError
+from hfpipe.errors import DataError, Stopped
 from hfpipe.records.run_directory import read_json
 
 NAME = "acme/corpus"
@@ -62,6 +65,27 @@ def test_a_stream_from_the_hub_goes_on_exactly(
     assert [file["name"].partition("@")[0] for file in files] == [NAME] * 4
     kept = [path for path in Path(datasets.config.HF_DATASETS_CACHE).parent.rglob(f"*{suffix}") if path.is_file()]
     assert kept == []
+
+
+def test_a_run_goes_on_with_the_commit_it_began_with(
+    hub: HubServer, checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shards = of_kind(make_shards(tmp_path), ".parquet")
+    first = publish(shards)
+    settings: dict[str, Any] = {**stream_settings(Path(), checkpoints("llama")), "dataset_name": NAME}
+    del settings["train_file"]
+    run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "straight"})
+    stopped = {**settings, "output_dir": tmp_path / "stopped"}
+    with interrupted_after(2, signal.SIGINT), pytest.raises(Stopped):
+        run_recipe_here("pretrain_causal_lm", stopped)
+    second = publish(dict.fromkeys(shards, shards["data/train-0.parquet"]))
+    assert second != first
+    run_recipe_here("pretrain_causal_lm", stopped)
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+    files = read_json(tmp_path / "stopped" / "run.json")["data"]["files"]
+    assert [file["identity"] for file in files] == [f"{NAME}@{first}/{path}" for path in sorted(shards)]
+    run_recipe_here("pretrain_causal_lm", {**stopped, "fresh_start": "true"})
+    assert find_commits(read_json(tmp_path / "stopped" / "run.json")["data"]) == {NAME: second}
 
 
 def test_another_commit_is_another_stream(hub: HubServer, tmp_path: Path) -> None:

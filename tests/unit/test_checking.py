@@ -137,6 +137,14 @@ def test_data_and_model_that_are_not_there_are_both_told(settings: dict[str, Any
     assert found[1].startswith("model_name_or_path: no-such/model: is not in the cache ")
 
 
+def test_a_run_that_is_to_push_needs_a_token(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (told,) = problems({**settings, "push_to_hub": "true"})
+    assert told.startswith("--push_to_hub: true: pushing needs an access token, and there is none; set HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN", "hf_any")
+    assert problems({**settings, "push_to_hub": "true"}) == []
+
+
 def test_too_little_text_for_a_block_is_refused(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"text": "a"}\n{"text": "b"}\n')

@@ -52,6 +52,13 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         copy_shipped("imdb/minilm", ROOT / "recipes" / "imdb", overwrite=True)
 
 
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ConfigError, match=r"notes/minilm\.yaml: .*: cannot be written; name another folder"):
+        copy_shipped("imdb/minilm", tmp_path / "notes")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_an_unknown_name_is_answered_by_the_closest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"imdb/minlm: nothing of this name ships; did you mean 'imdb/minilm'\?"):
         copy_shipped("imdb/minlm", tmp_path)

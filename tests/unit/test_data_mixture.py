@@ -81,6 +81,21 @@ def test_a_share_of_nothing_is_refused() -> None:
     )
 
 
+def test_weights_may_be_of_any_size() -> None:
+    assert plan_mixture((1_000, 1_000), shares_of(1e25, 0.3333333333333333e25)).tolist() == [1_000, 333]
+    with pytest.raises(DataError, match="dataset_mixture: s0: an epoch of 3 rows"):
+        plan_mixture((1_000, 3), shares_of(1e-20, 1))
+
+
+def test_a_source_without_rows_is_refused_by_its_name() -> None:
+    with pytest.raises(DataError) as error:
+        plan_mixture((1_000, 0), shares_of(1, 1))
+    assert str(error.value) == (
+        "the data has 1 problem:\n"
+        "  - dataset_mixture: s1: not one row of it can be used; give it more texts, or remove it"
+    )
+
+
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 5))
 def test_rows_are_used_equally_often(size: int, count: int, source: int) -> None:
     drawn = draw_rows(size, count, seed=3, source=source)

@@ -155,6 +155,16 @@ def test_a_process_without_a_document_to_train_on_says_so(tmp_path: Path) -> Non
     )
 
 
+def test_the_shards_named_are_those_of_the_epoch_without_a_document(tmp_path: Path) -> None:
+    paths = write_shards(tmp_path, [3, 3, 3])
+    useless = frozenset(digest(f"s{shard} d{row}") for shard in (1, 2) for row in range(3))
+    corpora = (Corpus(corpus_of(paths).shards, READING, seed, 0.0, useless) for seed in range(100))
+    corpus = next(corpus for corpus in corpora if corpus.order(0)[1] == 0 and corpus.order(1)[1] != 0)
+    read = []
+    with pytest.raises(DataError, match=rf"part-{corpus.order(1)[1]}\.jsonl: no document to train on in the 1 shards"):
+        read.extend(read_stream(corpus, Share(1, 2), Position()))
+
+
 def test_blocks_are_the_documents_joined_by_separators(tmp_path: Path) -> None:
     corpus = corpus_of(write_shards(tmp_path, [2, 2]))
     joined = [token for text in texts_of(corpus, Share(0, 1), 24) for token in [SEPARATOR, *encode([text])[0]]]

@@ -170,6 +170,43 @@ def test_a_folder_is_no_base_model_wherever_the_card_is_written() -> None:
     assert metadata(render_card(make_facts(demo)))["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
 
 
+def make_mixture() -> dict[str, Any]:
+    run = make_record("pretrain_causal_lm", document_per="line", max_steps=6)
+    run["config"]["train_file"]["value"] = None
+    sources = [{"train_file": "/srv/me/a.txt", "weight": 0.7}, {"dataset_name": "owner/texts", "weight": 0.3}]
+    run["config"]["dataset_mixture"]["value"] = sources
+    counts = {"weight": 0.7, "repeat": 1, "documents": 1_080, "tokens": 5_024, "blocks": 157, "blocks_used": 150}
+    return {**run, "mixture": {"a": counts}}
+
+
+def test_a_mixture_is_told_by_its_sources() -> None:
+    metrics = {"eval_loss": 2.0, "eval_perplexity": 7.4, "eval_loss_a": 2.0, "eval_perplexity_a": 7.4}
+    card = render_card(make_facts(make_mixture(), metrics=metrics))
+    assert metadata(card)["metrics"] == ["perplexity"]
+    assert metadata(card)["datasets"] == ["owner/texts"]
+    linked = "[owner/texts](https://huggingface.co/datasets/owner/texts) and `a.txt`"
+    assert f"trained from scratch on {linked} (40 documents)." in card
+    assert "| a | 0.7000 | 1,080 | 5,024 | 150 |" in section(card, "Data")
+    assert "| tokens per step | 4,096 = 8 rows x 512 tokens |" in section(card, "Training")
+    assert "num_train_epochs" not in section(card, "Training"), "max_steps decides"
+
+
+def test_a_stream_is_counted_as_far_as_the_weights_go() -> None:
+    run = make_record("pretrain_causal_lm", document_per="line")
+    run["config"]["streaming"]["value"] = True
+    del run["data"]["parts"]["train"]
+    run["data"]["files"] = [{"name": "s0.jsonl", "size_bytes": 2_000_000, "sha256": None}]
+    run["stream"] = {"documents_read": 90, "documents_used": 80, "documents_empty": 10, "stream_tokens": 768}
+    counts = {"documents_read": 50, "documents_used": 50, "documents_empty": 0, "stream_tokens": 384}
+    history = [{"step": 2, "loss": 2.0, **counts}, {"step": 8, "loss": 1.0, "documents_read": 99}]
+    metrics = {"eval_loss": 2.0}
+    finished = section(render_card(make_facts(run, metrics=metrics, history=history)), "Data")
+    assert "| train | 90 | 80 | 10 empty |" in finished
+    assert "a stream of 1 file (2.0 MB)" in finished
+    under_way = render_card(make_facts(run, metrics=metrics, history=history, is_finished=False))
+    assert "| train | 50 | 50 | none |" in section(under_way, "Data")
+
+
 def test_settings_are_shown_as_they_are_written() -> None:
     run = make_record(problem_type="multi_label_classification", label_delimiter="|", text_column_names="title,body")
     run["config"]["config_overrides"]["value"] = {"hidden_dropout_prob": 0.2}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hub_runs import save_run
+from hub_runs import make_record, save_run
 from hub_server import READ_TOKEN, STRANGER_TOKEN, WRITE_TOKEN, Fault, HubServer
 from typer.testing import CliRunner, Result
 
@@ -12,6 +12,7 @@ from hfpipe.cli import app
 from hfpipe.hub.prepare import write_card
 from hfpipe.hub.push import find_default_name
 from hfpipe.records.run_directory import read_json
+from hfpipe.records.sessions import add_facts
 
 NAME = "tester/reviews"
 TOP = {
@@ -72,6 +73,8 @@ def test_a_run_that_knew_nothing_of_the_hub_is_pushed(hub: HubServer, tmp_path: 
     run_dir = save_run(tmp_path / "reviews")
     listed = push(run_dir, "--dry-run", "--tag", "v1")
     assert listed.exit_code == 0
+    refused = push(run_dir, "--dry-run", "--tag", "bad tag")
+    assert (refused.exit_code, "--tag: bad tag: is no name of a tag" in refused.output) == (2, True)
     assert "to reviews (private if it has to be made)" in listed.output
     assert "Finished model, step 4, tag v1:" in listed.output
     assert hub.log == []
@@ -92,6 +95,43 @@ def test_a_run_that_knew_nothing_of_the_hub_is_pushed(hub: HubServer, tmp_path: 
         "is_final": True,
     }
     assert list(run_dir.glob(".pushing-*")) == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_card_of_ones_own_is_looked_into_before_anything_travels(hub: HubServer, tmp_path: Path) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    (run_dir / "README.md").write_text(f"I log in by {WRITE_TOKEN}")
+    told = push(run_dir, "--dry-run")
+    assert (told.exit_code, "README.md: carries an access token" in told.output) == (2, True)
+    (run_dir / "README.md").unlink()
+    (tmp_path / "notes.txt").write_text("not for others")
+    (run_dir / "README.md").symlink_to(tmp_path / "notes.txt")
+    told = push(run_dir)
+    assert (told.exit_code, "README.md: is a link" in told.output) == (2, True)
+    assert hub.log == []
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_an_adapter_names_its_base_as_the_hub_knows_it(hub: HubServer, tmp_path: Path) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    (run_dir / "adapter").mkdir()
+    config = run_dir / "adapter" / "adapter_config.json"
+    base = make_record()["config"]["model_name_or_path"]["value"]
+    for commit, expected in (("ab" * 20, base), (None, None)):
+        config.write_text(json.dumps({"r": 4, "base_model_name_or_path": "/srv/somebody/gpt2"}))
+        add_facts(run_dir, {"model_commit": commit})
+        assert push(run_dir).exit_code == 0
+        assert json.loads(hub.read(NAME, "adapter/adapter_config.json")) == {
+            "r": 4,
+            "base_model_name_or_path": expected,
+        }
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_the_card_of_a_tagged_checkpoint_loads_its_own_weights(hub: HubServer, tmp_path: Path) -> None:
+    run_dir = save_run(tmp_path / "reviews", status="stopped")
+    assert push(run_dir, "--checkpoint", "2", "--tag", "early").exit_code == 0
+    assert 'model="tester/reviews", revision="early"' in hub.read(NAME, "README.md").decode()
 
 
 @pytest.mark.usefixtures("logged_in")
@@ -175,7 +215,7 @@ def test_a_card_that_was_edited_is_kept(hub: HubServer, tmp_path: Path) -> None:
         ("hf_no", None, "reviews: the Hub answered 401 (Invalid user token.); set HF_TOKEN to a token that may write"),
         (READ_TOKEN, None, "the Hub answered 403 (You don't have the rights to write under the namespace tester)"),
         (WRITE_TOKEN, Fault("POST", "/commit/", status=404), f"{NAME}: the Hub answered 404 "),
-        (WRITE_TOKEN, Fault("POST", "/commit/", status=409), "another push is under way, or the name is taken"),
+        (WRITE_TOKEN, Fault("POST", "/commit/", status=409), "another push came in between; try again"),
         (WRITE_TOKEN, Fault("POST", "/commit/", status=412), "another push came in between; try again"),
         (
             WRITE_TOKEN,

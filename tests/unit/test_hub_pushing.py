@@ -1,17 +1,23 @@
 """What is asked of the Hub before a run that is to push, and what the card quotes of its data."""
 
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hub_server import WRITE_TOKEN, HubServer
+from hub_runs import save_run
+from hub_server import WRITE_TOKEN, Fault, HubServer
 
 from hfpipe.config import RunConfig, load_config
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.parts import LabelledPart, LabelledParts
 from hfpipe.data.places import Places
+from hfpipe.hub.push import find_final_tag
+from hfpipe.records.sessions import add_facts
 from hfpipe.training.pushing import RunPusher, open_pusher
 from hfpipe.training.quotes import LONGEST, quote_labels
 
@@ -57,12 +63,50 @@ def test_a_public_repository_is_said_before_training(
     assert warnings.text == ""
 
 
+def test_somebody_elses_repository_is_said_before_training(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    opened(make_config(tmp_path, push_to_hub="true", hub_model_id="acme/reviews"))
+    assert warnings.text == ""
+    opened(make_config(tmp_path, push_to_hub="true", hub_model_id="stranger/reviews"))
+    told = "the access token is that of tester, who is not known to belong to stranger: the Hub may refuse the push"
+    assert f"--hub_model_id stranger/reviews: {told}" in warnings.text
+
+
 def test_a_hub_that_is_away_is_no_reason_not_to_train(
     hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     hub.stop()
     assert opened(make_config(tmp_path, push_to_hub="true", hub_model_id="reviews")).target.name == "reviews"
     assert "training begins, and pushing is tried when there is something to push" in warnings.text
+
+
+def test_ctrl_c_ends_the_waiting_for_a_finished_run_and_the_command_is_told(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    pusher = opened(make_config(tmp_path, push_to_hub="true"))
+    hub.faults.append(Fault("POST", "", seconds=60.0, times=99))
+    pressed = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
+    began = time.monotonic()
+    pressed.start()
+    pusher.push_final()
+    assert time.monotonic() - began < 20
+    assert "interrupted: no longer waiting for the Hub" in warnings.text
+    assert f"push it by: hfpipe push {run_dir}" in warnings.text
+    assert not (run_dir / ".hub").exists()
+
+
+def test_the_tag_of_a_step_stays_with_the_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    assert find_final_tag(run_dir, "reviews") == "step-4"
+    assert find_final_tag(run_dir, "reviews", steps={4}) is None
+    saved = {"step": 4, "commit": "ab" * 20, "repository": "tester/reviews", "revision": "main", "tag": "step-4"}
+    add_facts(run_dir, {"pushes": [{**saved, "is_final": False}]})
+    assert find_final_tag(run_dir, "reviews") is None
+    assert find_final_tag(run_dir, "elsewhere") == "step-4"
+    add_facts(run_dir, {"pushes": [{**saved, "is_final": True}]})
+    assert find_final_tag(run_dir, "reviews") == "step-4"
 
 
 def make_parts(targets: np.ndarray, problem_type: str, *, pairs: bool = False) -> LabelledParts:

@@ -72,6 +72,19 @@ def test_a_plain_run_is_the_recipe_with_the_users_settings(csv_run: Path) -> Non
     assert prepared.shown == f"python {prepared.recipe} --config {csv_run} learning_rate=3e-5"
 
 
+def test_a_run_that_is_to_push_needs_a_token_before_its_data_are_read(
+    csv_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.csv").unlink()
+    rule = "push_to_hub: true: pushing needs an access token, and there is none; set HF_TOKEN"
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match=rule):
+        prepare_launch(str(csv_run), ["push_to_hub=true"])
+    monkeypatch.setenv("HF_TOKEN", "hf_any")
+    with pytest.raises(DataError, match="no such file"):
+        prepare_launch(str(csv_run), ["push_to_hub=true"])
+
+
 def test_under_accelerate_the_run_is_told_how_many_processes_it_must_have(
     csv_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,3 +206,23 @@ def test_the_exit_code_is_the_recipes_where_it_left_one(tmp_path: Path) -> None:
     assert launch._exit_code(1, left, [signal.SIGTERM]) == 143
     left.write_text("2")
     assert launch._exit_code(1, left, []) == 2
+
+
+def test_fewer_shards_than_processes_are_refused_before_anything_is_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.jsonl").write_text("".join(f'{{"text": "line {row}"}}\n' for row in range(20)))
+    settings = {
+        "recipe": "pretrain_causal_lm",
+        "train_file": "one.jsonl",
+        "streaming": "true",
+        "tokenizer_name": "demo:minilm",
+        "max_steps": 2,
+        "max_eval_samples": 2,
+        "validation_fraction": 0.5,
+    }
+    (tmp_path / "mine.yaml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+    assert prepare_launch("mine.yaml", accelerate="cpu").processes == 1
+    with pytest.raises(DataError, match="1 shard for 2 processes"):
+        prepare_launch("mine.yaml", accelerate="multi_cpu")
