@@ -146,6 +146,9 @@ def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
     findings.raise_if_any()
     strata = {name: Strata(np.zeros(len(table.texts), dtype=np.int64)) for name, table in tables.items()}
     selected = select_rows(tables, _by_source(strata, tables, shares), settings=settings, seed=seed)
+    if not selected["validation"].texts:
+        _report_single_documents(tables["train"], findings)
+        findings.raise_if_any()
     parts = {name: DocumentPart(table.texts, table.places) for name, table in selected.items()}
     summary = _summary(selected, sources, findings)
     return DocumentParts(parts["train"], parts["validation"], parts.get("test"), summary, shares)
@@ -224,9 +227,17 @@ def _find_strata(
 
 def _check_document_count(train: Table, findings: Findings) -> None:
     if len(train.texts) < 2:
-        remedy = "set validation_file, or document_per: line where every line is a document"
-        rule = "one document cannot be both trained on and held out"
-        findings.add("documents", "", Problem(train.account.source, "a single document", rule, remedy))
+        _report_single_documents(train, findings)
+
+
+def _report_single_documents(train: Table, findings: Findings) -> None:
+    """Record that nothing can be held out: there is one document, or one of each source of a mixture."""
+    count = len(train.texts)
+    value = "a single document" if count == 1 else f"{count:,} documents, one of each source"
+    remedy = "set document_per: line or paragraph where a file has several documents"
+    remedy += ", or validation_file" if count == 1 else ""
+    rule = "one document cannot be both trained on and held out"
+    findings.add("documents", "", Problem(train.account.source, value, rule, remedy))
 
 
 def _labelled_part(table: Table, targets: Targets) -> LabelledPart:

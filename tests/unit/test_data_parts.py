@@ -191,7 +191,19 @@ def test_a_single_document_cannot_be_split() -> None:
         load_document_parts(DataSettings(train_file=("d",)), seed=1)
     assert str(caught.value) == (
         "the data has 1 problem:\n  - d/0.txt: a single document: one document cannot be both trained on and held out; "
-        "set validation_file, or document_per: line where every line is a document"
+        "set document_per: line or paragraph where a file has several documents, or validation_file"
+    )
+
+
+def test_sources_of_a_single_document_each_cannot_be_split() -> None:
+    write_documents("d", ["one", "two"])
+    with pytest.raises(DataError) as caught:
+        load_document_parts(
+            DataSettings(dataset_mixture=({"train_file": "d/0.txt"}, {"train_file": "d/1.txt"})), seed=1
+        )
+    assert str(caught.value.problems[0]) == (
+        "d/0.txt, d/1.txt: 2 documents, one of each source: one document cannot be both trained on and held out; "
+        "set document_per: line or paragraph where a file has several documents"
     )
 
 

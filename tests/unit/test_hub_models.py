@@ -149,9 +149,7 @@ def test_without_the_hub_the_cache_serves(
         "(HF_HUB_OFFLINE is set); try again with a connection, or give a folder as model_name_or_path; "
         "the cache holds acme/encoder"
     )
-    assert "acme/encoder@v7: is not in the cache" in refusal(
-        settings(cache_dir=given.cache_dir, model_revision="v7")
-    )
+    assert "acme/encoder@v7: is not in the cache" in refusal(settings(cache_dir=given.cache_dir, model_revision="v7"))
 
 
 def test_a_cache_without_the_weights_is_not_whole(hub: HubServer, folder: Path) -> None:
