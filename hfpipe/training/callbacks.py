@@ -135,6 +135,7 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, trainer: "PlannedTrainer") -> None:
         self.trainer = trainer
         self.received = 0
+        self._previous: dict[int, Any] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -146,8 +147,12 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Give them back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Leave the two signals to whom they belonged before; once is enough, and a run that fails needs it too."""
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop where any process was signalled; the last step of an epoch is left to `on_epoch_end`."""

@@ -38,7 +38,8 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
         Stopped: If a signal ended the session after its state was saved.
         TrainingError: If a loss or gradient was not finite; the weights are those before the update.
     """
-    for callback in _callbacks(session, trainer):
+    callbacks = _callbacks(session, trainer)
+    for callback in callbacks:
         trainer.add_callback(callback)
     _seed_process(session.config.training.seed, session.args.process_index)
     try:
@@ -52,6 +53,10 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
     except HfpipeError:
         end(session, "failed", trainer.state.global_step)
         raise
+    finally:
+        for callback in callbacks:
+            if isinstance(callback, StopOnSignal):
+                callback.give_back()
     return metrics
 
 

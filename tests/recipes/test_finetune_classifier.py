@@ -1,6 +1,7 @@
 """The classifier recipe: what comes out, and what stops it."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(
     lines = [f"good film {index},pos\nbad film {index},neg\n" for index in range(20)]
     lines[7] = "good film,pos\nthe number,neg\n"
     csv.write_text("text,label\n" + "".join(lines))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(TrainingError) as error:
         classify(csv, checkpoint, tmp_path / "run", num_train_epochs=1, per_device_train_batch_size=4)
     message = str(error.value)
@@ -81,6 +83,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_row(
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
     for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines():
         assert np.isfinite(json.loads(line, parse_constant=pytest.fail)["loss"])
+    # what failed gives the signals back, or Ctrl-C would do nothing from then on
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_a_gradient_whose_norm_overflows_stops_the_run(reviews_csv: Callable[[int], Path], tmp_path: Path) -> None:
