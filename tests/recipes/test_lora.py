@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from conftest import make_review, run_recipe_here
 from safetensors.torch import load_file
 from test_resume import outcome, stop_and_go_on
@@ -77,7 +78,9 @@ def test_merged_model_and_adapter_say_the_same_with_three_named_labels(
     names = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
     by_peft = AutoPeftModelForSequenceClassification.from_pretrained(run / "adapter", **names)
     torch.testing.assert_close(logits(by_peft, run), said, rtol=0, atol=1e-5)
-    if architecture != "gpt2":  # whose vocabulary grew by a padding token: only peft's own class makes room for it
+    # gpt2's vocabulary grew by a padding token, and only peft's own class makes room for it; transformers itself read
+    # the new parts of an adapter with later versions than 5.17
+    if architecture != "gpt2" and not transformers.__version__.startswith("5.17."):
         by_transformers = AutoModelForSequenceClassification.from_pretrained(run / "adapter", **names)
         torch.testing.assert_close(logits(by_transformers, run), said, rtol=0, atol=1e-5)
     assert sorted(file.name for file in (run / "adapter").glob("adapter*")) == [
