@@ -121,9 +121,14 @@ def _choice(header: Sequence[str], request: ColumnRequest, found: dict[str, list
     return ColumnChoice(texts, label, text_found, label_found, unread, request.text_delimiter, request.text_pair)
 
 
+def is_empty(value: object) -> bool:
+    """Return whether a cell holds no text: nothing, or white space alone."""
+    return value is None or not str(value).strip()
+
+
 def join_texts(values: Iterable[object], delimiter: str) -> str:
     """Return the values of a row's text columns as one text, without those that are empty; '' where all are."""
-    return delimiter.join(str(value) for value in values if value is not None and str(value).strip())
+    return delimiter.join(str(value) for value in values if not is_empty(value))
 
 
 def find_text_columns(

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from hfpipe.config.sections import MULTI_LABEL
 from hfpipe.data.accounting import PartAccount, Rows
-from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns
+from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns, is_empty, join_texts
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import ONE_LABEL, LabelColumn, LabelShape, describe_value
 from hfpipe.data.places import Places, PlacesBuilder
@@ -144,18 +144,19 @@ def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], 
         findings.add("texts of another type", file.name, problem)
     if others:
         return
-    parts = [str(value) for column in columns.texts if not _is_empty(value := record.values[column])]
+    parts = [record.values[column] for column in columns.texts]
+    text = join_texts(parts, columns.text_delimiter)
     pair = record.values[columns.text_pair] if columns.text_pair is not None else None
-    if not parts or (columns.text_pair is not None and _is_empty(pair)):
+    if not text or (columns.text_pair is not None and is_empty(pair)):
         rows.empty = rows.empty.also(place_of(file.name, record.line))
         return
     if columns.label is not None:
         label = record.values[columns.label]
         if not rows.labels.take(label, (file, record.line, columns.label), findings):
             return
-    if len(parts) < len(columns.texts):
+    if len(parts) > 1 and any(map(is_empty, parts)):
         rows.partly_empty = rows.partly_empty.also(place_of(file.name, record.line))
-    rows.texts.append(columns.text_delimiter.join(parts))
+    rows.texts.append(text)
     if columns.text_pair is not None:
         rows.text_pairs.append(str(pair))
     rows.places.add(file.name, record.line)
@@ -168,10 +169,6 @@ def find_type_problem(record: Record, column: str, name: str) -> Problem | None:
         return None
     held = f"column {column!r} holds {describe_value(value)}"
     return Problem(place_of(name, record.line), held, "a text is expected")
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or not str(value).strip()
 
 
 def _check_one_type(source: PartSource, rows: _Rows, findings: Findings) -> None:

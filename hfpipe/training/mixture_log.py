@@ -23,6 +23,7 @@ class SourceCounts(TrainerCallback):
 
     def __init__(self, trainer: "PlannedTrainer") -> None:
         self.trainer = trainer
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # drawn once an epoch, not at every log event
 
     def on_log(
         self,
@@ -41,7 +42,9 @@ class SourceCounts(TrainerCallback):
         sources = find_sources_of(rows)
         assert sources is not None
         epochs, steps = divmod(step, plan.steps_per_epoch)
-        begun = plan.order(epochs)[: steps * plan.rows_per_step]
+        if epochs != self._epoch:
+            self._epoch, self._order = epochs, plan.order(epochs)
+        begun = self._order[: steps * plan.rows_per_step]
         size = len(sources.names)
         counts = epochs * np.bincount(sources.ids, minlength=size) + np.bincount(sources.ids[begun], minlength=size)
         found = {f"rows_{name}": int(count) for name, count in zip(sources.names, counts, strict=True)}

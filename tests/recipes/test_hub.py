@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import run_recipe_here
+from hub_runs import TOP
 from hub_server import READ_TOKEN, WRITE_TOKEN, Fault, HubServer
 from interruption import interrupted_after
 from typer.testing import CliRunner
@@ -21,17 +22,6 @@ from hfpipe.records.run_directory import read_history, read_json
 from hfpipe.training import pushing
 
 NAME = "tester/reviews"
-TOP = {
-    "README.md",
-    "config.json",
-    "history.jsonl",
-    "inference.json",
-    "loss_curve.png",
-    "metrics.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-}
 STATE = {
     "config.json",
     "history.jsonl",

@@ -12,6 +12,18 @@ from hfpipe.hub.card_facts import CardFacts
 from hfpipe.records.run_directory import append_history, write_json
 from hfpipe.records.sessions import RUN_FORMAT, describe_settings
 
+# What lies at the top of a repository that a finished run was pushed to.
+TOP = {
+    "README.md",
+    "config.json",
+    "history.jsonl",
+    "inference.json",
+    "loss_curve.png",
+    "metrics.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 METRICS = {"train_loss": 0.5, "eval_loss": 0.25, "eval_accuracy": 0.875, "eval_runtime": 3.0, "test_accuracy": 0.8}
 HISTORY = (
     {"step": 2, "epoch": 0.5, "loss": 0.7},

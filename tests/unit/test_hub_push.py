@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hub_runs import make_record, save_run
+from hub_runs import TOP, make_record, save_run
 from hub_server import READ_TOKEN, STRANGER_TOKEN, WRITE_TOKEN, Fault, HubServer
 from typer.testing import CliRunner, Result
 
@@ -15,17 +15,6 @@ from hfpipe.records.run_directory import read_json
 from hfpipe.records.sessions import add_facts
 
 NAME = "tester/reviews"
-TOP = {
-    "README.md",
-    "config.json",
-    "history.jsonl",
-    "inference.json",
-    "loss_curve.png",
-    "metrics.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-}
 STATE = {
     *(TOP - {"README.md", "inference.json", "loss_curve.png", "metrics.json"}),
     "optimizer.safetensors",
