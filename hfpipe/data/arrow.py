@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow
 
 from hfpipe.data.findings import Findings
-from hfpipe.data.parquet import UNREADABLE, are_names_unique, reason_of, unpacked_source
+from hfpipe.data.parquet import UNREADABLE, are_names_unique, reason_of, report_damaged_rows, unpacked_source
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile
 from hfpipe.errors import DataError, Problem
 
@@ -104,9 +104,7 @@ def _records(
                     for row, fields in enumerate(zip(*values, strict=True), start=row + 1):  # noqa: B020
                         yield Record(row, dict(zip(columns, fields, strict=True)))
     except UNREADABLE as error:
-        place, reason = f"{file.name}:row {row + 1}", reason_of(error)
-        problem = Problem(place, "cannot be read from here on", reason, "write the file again")
-        findings.add("damaged files", file.name, problem)
+        report_damaged_rows(file, findings, row, error)
 
 
 def _values(column: pyarrow.Array, is_label: bool) -> list[object]:

@@ -80,6 +80,11 @@ def _records(
                 for row, fields in enumerate(zip(*values, strict=True), start=row + 1):  # noqa: B020
                     yield Record(row, dict(zip(columns, fields, strict=True)))
     except UNREADABLE as error:
-        place, reason = f"{file.name}:row {row + 1}", reason_of(error)
-        problem = Problem(place, "cannot be read from here on", reason, "write the file again")
-        findings.add("damaged files", file.name, problem)
+        report_damaged_rows(file, findings, row, error)
+
+
+def report_damaged_rows(file: SourceFile, findings: Findings, row: int, error: Exception) -> None:
+    """Record that `file` cannot be read beyond its row number `row`."""
+    place = f"{file.name}:row {row + 1}"
+    problem = Problem(place, "cannot be read from here on", reason_of(error), "write the file again")
+    findings.add("damaged files", file.name, problem)
