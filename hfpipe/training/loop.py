@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from hfpipe.config.sections import TrainingSettings
 from hfpipe.errors import HfpipeError, Stopped
 from hfpipe.records.run_directory import HISTORY_FILE, read_json
-from hfpipe.training.callbacks import FiniteGuard, History, PlanEpochs, RestoreLosses, StopOnSignal
+from hfpipe.training.callbacks import History, PlanEpochs, RestoreLosses
 from hfpipe.training.checkpoints import (
     PROGRESS_FILE,
     STATE_FILE,
@@ -20,10 +20,12 @@ from hfpipe.training.checkpoints import (
 )
 from hfpipe.training.datasets import Rows
 from hfpipe.training.mixture_log import SourceCounts
+from hfpipe.training.numerics import FiniteGuard
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.pushing import PushSaves
 from hfpipe.training.recording import end
 from hfpipe.training.session import Session
+from hfpipe.training.signals import StopOnSignal
 from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import load_best_weights

@@ -25,11 +25,11 @@ from transformers.trainer_utils import EvalLoopOutput
 from hfpipe.inference.forward import run_model
 from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
-from hfpipe.training.callbacks import check_loss
 from hfpipe.training.checkpoints import write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.evaluation_loop import Outcome, run_evaluation
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
+from hfpipe.training.numerics import check_loss
 from hfpipe.training.objectives import Objective
 from hfpipe.training.sharding import finish_preparation, prepare_sharding
 from hfpipe.training.state import (
