@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from hfpipe.errors import HfpipeError, Stopped
+from hfpipe.secrecy import hide_in_tracebacks
 
 if TYPE_CHECKING:
     from hfpipe.evaluation.metrics import ClassScore
@@ -76,13 +77,18 @@ def run(
     accelerate: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Launch by accelerate under this file: cpu, multi_cpu, ...")
     ] = None,
+    max_restarts: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Start all processes again when one was lost, at most so often.")
+    ] = 0,
 ) -> None:
     """Check configuration and data, then train. The same command again resumes, or says that the run is done."""
     from hfpipe import launch
+    from hfpipe.config.stopping import heeded_signals
 
-    prepared = launch.prepare_launch(file, overrides or [], accelerate=accelerate)
-    print(prepared.shown, file=sys.stderr)
-    raise typer.Exit(launch.start(prepared))
+    with heeded_signals():
+        prepared = launch.prepare_launch(file, overrides or [], accelerate=accelerate, max_restarts=max_restarts)
+        print(prepared.shown, file=sys.stderr)
+        raise typer.Exit(launch.start(prepared))
 
 
 @app.command(context_settings=SETTINGS_AS_OPTIONS)
@@ -237,13 +243,18 @@ def push(
     checkpoint: Annotated[
         list[str] | None, typer.Option(metavar="STEP|newest|best", help="A checkpoint; may be given several times.")
     ] = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Deliver what the run recorded to be pushed and could not, in order.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be pushed, and stop.")] = False,
 ) -> None:
     """Push a finished run to the Hub, or checkpoints; a repository that is made is private."""
-    from hfpipe.hub.push import PushOptions, push_run
+    from hfpipe.hub.pending import PushOptions, push_pending
+    from hfpipe.hub.push import push_run
 
     options = PushOptions(hub_model_id, public, revision, tag, tuple(checkpoint or ()))
-    for line in push_run(run_dir, options, dry_run=dry_run):
+    lines = push_pending(run_dir, options, dry_run=dry_run) if pending else push_run(run_dir, options, dry_run=dry_run)
+    for line in lines:
         print(line)
 
 
@@ -256,4 +267,5 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def main() -> None:
     """Run the command line."""
+    hide_in_tracebacks()
     app()

@@ -4,9 +4,12 @@ An entry point prints `str(error)` and exits with 2; nothing here is ever shown 
 A stage collects its problems and raises once: people mend a list faster than a sequence.
 """
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+from hfpipe.secrecy import hide
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Problem:
     """One thing that is wrong: where it stands, what was found, the rule it breaks, what to do.
 
     `place` is something the user can open or retype (`train.csv:17`, `--learning_rate`); any
-    other part may be empty.
+    other part may be empty. As a text it holds no secrets.
     """
 
     place: str
@@ -24,7 +27,7 @@ class Problem:
 
     def __str__(self) -> str:
         stated = ": ".join(part for part in (self.place, self.value, self.rule) if part)
-        return f"{stated}; {self.remedy}" if self.remedy else stated
+        return hide(f"{stated}; {self.remedy}" if self.remedy else stated)
 
 
 class HfpipeError(Exception):
@@ -84,5 +87,9 @@ class Stopped(Exception):
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal: 130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.signal_number
+        """130 for SIGINT; 143 for SIGTERM, and for what else asks a run to stop."""
+        return 130 if self.signal_number == signal.SIGINT else 143
+
+
+class ProcessLost(Exception):
+    """A process of the run was killed from outside; the same command goes on from the newest checkpoint."""

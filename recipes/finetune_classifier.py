@@ -34,9 +34,9 @@ def run(config: RunConfig) -> None:
     parts = load_labelled(config)
     begin_classifier(session, parts)
 
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = load_tokenizer(session.model)
     session.seed()  # the new head draws random weights
-    loaded = load_classifier(config.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
+    loaded = load_classifier(session.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
     model = add_adapter(config.model, loaded.model, new_parameters=loaded.new_parameters)
     describe_model(session, model, new_parameters=loaded.new_parameters)

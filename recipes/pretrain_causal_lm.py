@@ -36,7 +36,7 @@ def run(config: RunConfig) -> None:
 
     tokenizer = prepare_tokenizer(session, parts.train.texts)
     session.seed()  # a new model draws random weights
-    whole = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
+    whole = load_causal_lm(session.model, tokenizer, block_size=config.data.block_size)
     model = add_adapter(config.model, whole)
     rows = tokenize_corpus(session, parts, tokenizer)
     describe_model(session, model)

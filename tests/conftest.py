@@ -1,11 +1,12 @@
 """Fixtures of all tests: no network, tiny models and tokenizers made on the spot, recipes run in this process."""
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offline import HUB_PORT  # first of all: libraries read their endpoint when they are imported
 
@@ -17,6 +18,9 @@ import pytest
 from hub_server import HubServer
 
 from hfpipe.config import RunConfig, load_config
+
+if TYPE_CHECKING:
+    from crash_runs import Run
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +63,17 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def runs(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> "Callable[[str], Run]":
+    """Return a function that gives a run to be killed, by name and number of processes, gone through once."""
+    from crash_runs import go_straight
+
+    folder = tmp_path_factory.mktemp("straight")
+    return functools.cache(lambda case: go_straight(case, reviews_csv(44), checkpoints("bert"), folder=folder))
 
 
 @pytest.fixture

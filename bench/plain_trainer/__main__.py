@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from bench.plain_trainer.dangers import compare_dangers
 from bench.plain_trainer.evaluations import BATCH_SIZES, compare_evaluations, run_evaluations, true_loss
 from bench.plain_trainer.interruptions import MOVED_EPOCHS, compare_moved_run, compare_nan, compare_patience
 from bench.plain_trainer.objectives import compare_class_weights, compare_smoothing
@@ -60,6 +61,8 @@ def compare_all(workshop: Workshop) -> Iterator[Finding]:
         yield compare_moved_run(workshop, epochs_done=epochs_done)
     yield compare_patience(workshop)
     yield compare_rows(two["plain_rows"], two["our_rows"])
+    _tell("dangers")
+    yield from compare_dangers(workshop)
 
 
 def _tell(what: str) -> None:

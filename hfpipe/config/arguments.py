@@ -35,7 +35,7 @@ class Refused:
 
 
 PASSED: Mapping[str, Passed] = {
-    "per_device_train_batch_size": Passed(bounds=_AT_LEAST_1),
+    "per_device_train_batch_size": Passed("splitting", _AT_LEAST_1),
     "num_train_epochs": Passed("extendable", Bounds(above=0)),
     "max_steps": Passed("extendable", Bounds(minimum=1, also=-1)),
     "learning_rate": Passed(bounds=Bounds(above=0, maximum=10)),
@@ -49,7 +49,7 @@ PASSED: Mapping[str, Passed] = {
     "adam_beta1": Passed(bounds=_BELOW_1),
     "adam_beta2": Passed(bounds=_BELOW_1),
     "adam_epsilon": Passed(bounds=_AT_LEAST_0),
-    "gradient_accumulation_steps": Passed(bounds=_AT_LEAST_1),
+    "gradient_accumulation_steps": Passed("splitting", _AT_LEAST_1),
     "max_grad_norm": Passed(bounds=_AT_LEAST_0),
     "label_smoothing_factor": Passed(bounds=_BELOW_1),
     "neftune_noise_alpha": Passed(bounds=_AT_LEAST_0),

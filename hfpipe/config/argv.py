@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfpipe.config.given import Given, Origin
-from hfpipe.config.values import TRUE_OR_FALSE, Raw, Scalar, join_surrogates
+from hfpipe.config.values import Raw, Scalar, join_surrogates
 from hfpipe.errors import Problem
 
 CONFIG_KEY = "config"
@@ -50,20 +50,25 @@ def read_argv(argv: Sequence[str], is_switch: Callable[[str], bool | None]) -> C
 def _take(words: list[str], is_switch: Callable[[str], bool | None]) -> Given | Problem:
     """Return the next setting, and remove its words from `words`."""
     word = words.pop(0)
-    if not word.startswith("--") and not _ASSIGNMENT.match(word):
+    if not _begins_setting(word):
         return Problem(word, "", "belongs to no setting", "write --key value or key=value, and lists as '[a, b]'")
     if any(join_surrogates(text) is None for text in (word, *words[:1])):
+        del words[: not words[:1] or not _begins_setting(words[0])]
         return Problem(word, "", "is not UTF-8", "use a UTF-8 terminal")
     name, equals, value = word.partition("=")
     key, origin = name.removeprefix("--").replace("-", "_"), Origin("command line", name)
     if equals:
         return Given(key, _raw(value), origin)
     switch, is_last = is_switch(key), not words or words[0].startswith("--")
-    if switch and (is_last or words[0].lower() not in (*TRUE_OR_FALSE, "null")):
+    if switch and (is_last or _begins_setting(words[0])):
         return Given(key, Scalar("true"), origin)
     if is_last:
         return Given(key, Scalar("true"), origin) if switch is None else Problem(name, "", "needs a value")
     return Given(key, _raw(words.pop(0)), origin)
+
+
+def _begins_setting(word: str) -> bool:
+    return word.startswith("--") or _ASSIGNMENT.match(word) is not None
 
 
 def _raw(text: str) -> Raw:

@@ -7,6 +7,7 @@ from hfpipe.config.keys import TRAINER_SECTION, Key, read_keys
 from hfpipe.config.recipes import RECIPES
 from hfpipe.config.run_config import RunConfig
 from hfpipe.config.settled import read_defaults, show_value
+from hfpipe.secrecy import hide
 
 _HELP_WIDTH = 120
 
@@ -21,7 +22,7 @@ TITLES = {
 
 
 def describe_config(config: RunConfig, *, with_defaults: bool = False) -> list[str]:
-    """Return a line for each setting by section, with its value and who decided it.
+    """Return a line for each setting by section, with its value and who decided it, and without secrets.
 
     Without `with_defaults`, only what differs from the defaults of the sections.
     """
@@ -33,7 +34,7 @@ def describe_config(config: RunConfig, *, with_defaults: bool = False) -> list[s
             if config.recipe in read_keys()[key].recipes and (with_defaults or str(config.origins[key]) != "default")
         ]
         lines += [f"{TITLES[section]}:", *_columns(shown)] if shown else []
-    return lines
+    return [hide(line) for line in lines]
 
 
 def describe_recipe(recipe: str) -> str:

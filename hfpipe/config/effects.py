@@ -153,6 +153,12 @@ _IDLE: tuple[Idle, ...] = (
         rule="without a model_name_or_path on the Hub",
     ),
     Idle(
+        ("tokenizer_revision",),
+        by=("tokenizer_name",),
+        when=lambda settled: not _is_on_hub(settled, "tokenizer_name"),
+        rule="without a tokenizer_name on the Hub",
+    ),
+    Idle(
         ("text_column_delimiter",),
         by=("text_column_names",),
         when=lambda settled: len(settled.get("text_column_names") or ()) < 2,  # type: ignore[arg-type]

@@ -1,27 +1,29 @@
 """The entry point of every recipe: reads its command line, runs it, and turns the outcome into an exit code.
 
-0 is a finished run, 2 a user's mistake, 130 and 143 a run stopped by a signal after its state was saved. Mistakes are
-answered by a message without a traceback, printed by the first process alone; anything else is a bug and keeps its
-traceback.
+Mistakes, stops and lost processes are answered by a message without a traceback, printed by one process alone; anything
+else is a bug and keeps its traceback. Signals belong to `stopping` from here to the end of the process.
 """
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import NoReturn
 
 from hfpipe.config.describe import describe_recipe
+from hfpipe.config.exit_codes import (
+    FINISHED,
+    USER_MISTAKE,
+    current_rank,
+    forget_earlier_attempts,
+    settle,
+)
 from hfpipe.config.resolve import load_config
 from hfpipe.config.run_config import RunConfig
+from hfpipe.config.stopping import EntryWatch
 from hfpipe.errors import HfpipeError, Stopped
+from hfpipe.secrecy import HidingFormatter, hide_in_tracebacks
 
-USER_MISTAKE = 2
-# Set by `hfpipe run --accelerate`: accelerate's launcher turns every other exit code into 1 and a traceback, so a
-# process writes its code into this file and leaves with 0.
-EXIT_CODE_FILE = "HFPIPE_EXIT_CODE_FILE"
 _HELP = ("-h", "--help")
 
 
@@ -31,45 +33,33 @@ def run_recipe(run: Callable[[RunConfig], None], recipe: str, argv: Sequence[str
     if any(word in _HELP for word in words):
         print(describe_recipe(recipe))
         raise SystemExit(0)
-    rank = int(os.environ.get("RANK", "0"))
-    _set_up_logging(rank)
-    code, message = _run_to_code(run, recipe, words)
-    if code == 0:
-        raise SystemExit(0)
-    exit_code_file = os.environ.get(EXIT_CODE_FILE)
-    if exit_code_file is not None:
-        if _leave_code(Path(exit_code_file), code):
-            print(message, file=sys.stderr, flush=True)
-        raise SystemExit(0)
-    if rank == 0:
-        print(message, file=sys.stderr, flush=True)
+    _set_up_logging(current_rank())
+    hide_in_tracebacks()
+    forget_earlier_attempts()
+    with EntryWatch() as watch:
+        code, message, is_expected = _run_to_code(run, recipe, words)
+        # where all stop at the same step each of them leaves by itself
+        watch.tell_others(FINISHED if is_expected else code, message)
+    if code != FINISHED:
+        code = settle(code, message, say=partial(print, file=sys.stderr, flush=True))
     raise SystemExit(code)
 
 
-def _run_to_code(run: Callable[[RunConfig], None], recipe: str, words: Sequence[str]) -> tuple[int, str]:
+def _run_to_code(run: Callable[[RunConfig], None], recipe: str, words: Sequence[str]) -> tuple[int, str, bool]:
+    """Return exit code, message, and whether the other processes come to the same end by themselves."""
     try:
         run(load_config(words, recipe=recipe))
     except HfpipeError as error:
-        return USER_MISTAKE, str(error)
+        return USER_MISTAKE, str(error), False
     except Stopped as stopped:
-        return stopped.exit_code, str(stopped)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT, "interrupted; the same command goes on from the newest checkpoint, if there is one"
-    return 0, ""
-
-
-def _leave_code(path: Path, code: int) -> bool:
-    """Write the exit code unless another process did, and return whether this one is the first."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(str(code))
-    except FileExistsError:
-        return False
-    return True
+        return stopped.exit_code, str(stopped), True
+    return FINISHED, "", True
 
 
 def _set_up_logging(rank: int) -> None:
     """Log to stderr: facts from the first process, errors from all."""
     text = "%(message)s" if rank == 0 else f"process {rank}: %(message)s"
-    logging.basicConfig(format=text, level=logging.WARNING if rank == 0 else logging.ERROR, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(HidingFormatter(text))
+    logging.basicConfig(level=logging.WARNING if rank == 0 else logging.ERROR, handlers=[handler])
     logging.getLogger("hfpipe").setLevel(logging.INFO if rank == 0 else logging.ERROR)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from hfpipe.config.values import Raw, show
 from hfpipe.errors import Problem
+from hfpipe.secrecy import HIDDEN, is_secret_name
 
 OriginKind: TypeAlias = Literal["default", "recipe", "plan", "file", "command line"]
 
@@ -50,8 +51,9 @@ class Given:
     origin: Origin
 
     def problem(self, rule: str, remedy: str = "") -> Problem:
-        """Return a problem that names place, key and value."""
-        return place_problem(self.origin, self.key, show(self.raw), rule, remedy)
+        """Return a problem that names place, key and value, but the value of no secret."""
+        value = HIDDEN if is_secret_name(self.key) else show(self.raw)
+        return place_problem(self.origin, self.key, value, rule, remedy)
 
     def key_problem(self, rule: str, remedy: str = "") -> Problem:
         """Return a problem of the key itself, whatever its value."""

@@ -17,6 +17,7 @@ class ModelSettings:
     tokenizer_name: str | None = setting(
         None, "Tokenizer to use when it is not the checkpoint's; pretraining trains one where neither is given."
     )
+    tokenizer_revision: str = setting("main", "Branch, tag or commit of tokenizer_name on the Hub.")
     model_size: str = setting(
         "small",
         "Shape of a model trained from scratch: tiny ~3M, small ~34M, base ~98M parameters at the default vocab_size.",
@@ -47,7 +48,9 @@ class ModelSettings:
         choices=("float32", "bfloat16", "float16"),
     )
     trust_remote_code: bool = setting(
-        False, "Run Python code that a checkpoint from the Hub brings along. Only for code you have read."
+        False,
+        "Run Python code that a checkpoint brings along; from the Hub only at a full commit as its revision. "
+        "Only for code you have read.",
     )
     cache_dir: str | None = setting(
         None, "Folder that downloads from the Hub are kept in; without it Hugging Face's own cache.", change="free"

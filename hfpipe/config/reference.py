@@ -39,7 +39,8 @@ file's. All of these are the same run:
 
 *A change* says what a setting means to a run that is resumed: *identity* cannot change, *extendable* can grow
 (`num_train_epochs` and `max_steps` under the schedules constant and constant_with_warmup, and under warmup_stable_decay
-while the run is not done), *free* can be anything.
+while the run is not done), *splitting* can change as long as a step keeps its rows (processes x
+`per_device_train_batch_size` x `gradient_accumulation_steps`; a stream keeps its processes), *free* can be anything.
 
 Some values follow from others unless given: `save_strategy` and `save_steps` follow `eval_strategy` and `eval_steps`,
 and the other way round; `load_best_model_at_end` is false where nothing is evaluated or saved; the direction of

@@ -4,6 +4,7 @@ Command line over file over recipe default over default. Everything is known bef
 """
 
 import dataclasses
+import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,11 +72,16 @@ def _is_switch(key: str) -> bool | None:
 def _choose_recipe(file: YamlFile | None, recipe: str | None, problems: list[Problem]) -> str:
     """Return the recipe to resolve for; what is wrong is added to `problems`, or raised where nothing can go on."""
     named = None if file is None or file.recipe is None else file.recipe
-    if file is not None and named is None:
+    later = next((given for given in file.settings if given.key == RECIPE_KEY), None) if file is not None else None
+    if later is not None and named is None:
+        problems.append(later.key_problem("must be the first key of the file", "move it to the top"))
+    elif file is not None and named is None:
         known = recipe or " | ".join(RECIPES)
         problems.append(Problem(str(file.path), "", "must begin with its recipe", f"write 'recipe: {known}' first"))
     if named is not None and show(named.raw) not in RECIPES:
-        problems.append(named.problem("no such recipe", f"the recipes are {', '.join(RECIPES)}"))
+        near = difflib.get_close_matches(show(named.raw).lower(), RECIPES, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"the recipes are {', '.join(RECIPES)}"
+        problems.append(named.problem("no such recipe", hint))
     elif named is not None and recipe not in (None, show(named.raw)):
         written = show(named.raw)
         remedy = f"run it with `hfpipe run {file.path if file else 'FILE'}` or recipes/{written}.py"
@@ -88,7 +94,8 @@ def _choose_recipe(file: YamlFile | None, recipe: str | None, problems: list[Pro
 
 def _read_given(file: YamlFile | None, command: CommandLine, recipe: str) -> _Reading:
     reading = _Reading({}, [], [])
-    for settings in (file.settings if file else (), command.settings):
+    of_file = [given for given in file.settings if given.key != RECIPE_KEY] if file else []
+    for settings in (of_file, command.settings):
         for given in _translate(settings, reading):
             try:
                 reading.values[given.key] = (_read_value(given, recipe, reading), given.origin)
@@ -193,7 +200,7 @@ def _refuse(given: Given) -> Problem:
     if given.key in (*SECTIONS, TRAINER_SECTION) and isinstance(given.raw, dict):
         return given.key_problem("settings are not nested", "write its keys at the left margin, without this line")
     if given.key == RECIPE_KEY:
-        return given.key_problem("must be the first key of the file" if given.origin.kind == "file" else "is no flag")
+        return given.key_problem("is no flag", "write it first in the file of --config")
     if given.key == CONFIG_KEY:
         return given.key_problem("a file cannot name another", "put the settings into one file")
     closest = suggest_key(given.key)

@@ -9,6 +9,7 @@ from hfpipe.config.installed import find_package
 from hfpipe.config.mixture import check_mixture
 from hfpipe.config.optimizers import check_optimizer
 from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
+from hfpipe.config.remote_code import check_remote_code
 from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
 from hfpipe.config.sections import FINETUNE, MULTI_LABEL, REGRESSION
 from hfpipe.config.settled import Settled
@@ -37,6 +38,7 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *check_streaming(settled),
         *check_mixture(settled),
         *check_hub(settled),
+        *check_remote_code(settled),
         *check_optimizer(settled),
         *check_schedule(settled),
         *find_idle_settings(settled),

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hfpipe.config.given import Origin
 from hfpipe.config.sections import DataSettings, EvaluationSettings, HubSettings, ModelSettings, TrainingSettings
 from hfpipe.config.values import JSON
+from hfpipe.secrecy import hide_in
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,12 @@ class RunConfig:
         }
 
     def flat(self) -> dict[str, JSON]:
-        """Return every setting and passed argument by key, tuples as lists, fit for JSON."""
-        return {key: _json(value) for values in self.sections().values() for key, value in values.items()}
+        """Return every setting and passed argument by key, tuples as lists, fit for JSON and for other people's eyes.
+
+        This is what is recorded and compared on a resume, both times without secrets: an address has no password.
+        """
+        flat = {key: _json(value) for values in self.sections().values() for key, value in values.items()}
+        return cast("dict[str, JSON]", hide_in(flat))
 
     def place(self, key: str) -> str:
         """Return where the user set `key`: `--seed`, `minilm.yaml:7: seed`, or the key where nobody did.

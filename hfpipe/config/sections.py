@@ -17,6 +17,8 @@ __all__ = [
     "REGRESSION",
     "SECTIONS",
     "SINGLE_LABEL",
+    "SKIP",
+    "STOP",
     "Change",
     "DataSettings",
     "EvaluationSettings",
@@ -25,6 +27,8 @@ __all__ = [
     "Setting",
     "TrainingSettings",
 ]
+
+STOP, SKIP = "stop", "skip"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,16 @@ class TrainingSettings:
         None, "Stop after this many evaluations without improvement of metric_for_best_model.", minimum=1
     )
     early_stopping_threshold: float = setting(0.0, "Improvement below this does not count.", minimum=0.0)
+    nonfinite_policy: str = setting(
+        STOP,
+        "What a loss or gradient that is not finite leads to, before its update: 'stop' ends the run, 'skip' leaves "
+        "that step without effect and goes on, ten times in a row at most.",
+        choices=(STOP, SKIP),
+        change="free",
+    )
+    watch_loss: bool = setting(
+        True, "Report steps whose training loss leaps above what those before it let expect.", change="free"
+    )
     class_weights: str | Mapping[str, float] | None = setting(
         None,
         "Weights of the classes in the loss: 'balanced' (by inverse frequency) or a mapping by label name; "

@@ -5,11 +5,14 @@ type says so; YAML's own guesses (dates, octals, `no` as false) never happen. Re
 what is not finite and what is out of bounds.
 """
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from hfpipe.secrecy import HIDDEN, is_secret_name
 
 # Longer ones are no setting, and Python refuses to read thousands of digits.
 _INTEGER = re.compile(r"[+-]?[0-9][0-9_]{0,30}", re.ASCII)
@@ -115,7 +118,7 @@ def _show(raw: Raw) -> str:
         return raw.text or "''"
     if isinstance(raw, list):
         return f"[{', '.join(map(_show, raw))}]"
-    return f"{{{', '.join(f'{key}: {_show(value)}' for key, value in raw.items())}}}"
+    return f"{{{', '.join(f'{key}: {HIDDEN if is_secret_name(key) else _show(value)}' for key, value in raw.items())}}}"
 
 
 def parse_value(raw: Raw, value_type: ValueType, bounds: Bounds) -> object:
@@ -246,7 +249,9 @@ def check_bounds(value: object, bounds: Bounds) -> object:
     if value == "":
         raise Unfit("must not be empty", "remove it, or write null")
     if bounds.choices and isinstance(value, str) and value not in bounds.choices:
-        raise Unfit(f"must be one of {', '.join(bounds.choices)}")
+        near = difflib.get_close_matches(value.lower(), bounds.choices, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else ""
+        raise Unfit(f"must be one of {', '.join(bounds.choices)}", hint)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not _is_inside(value, bounds):

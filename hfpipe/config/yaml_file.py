@@ -122,7 +122,8 @@ def _raw(node: yaml.Node, place: str, problems: list[Problem]) -> Raw:
         text = join_surrogates(node.value)
         if text is None:
             problems.append(Problem(f"{place}:{node.start_mark.line + 1}", "", "holds half a character", "remove it"))
-        return Scalar(text or "", node.style is not None)
+            return None
+        return Scalar(text, node.style is not None)
     if isinstance(node, yaml.SequenceNode):
         return [_raw(item, place, problems) for item in node.value]
     values: dict[str, Raw] = {}

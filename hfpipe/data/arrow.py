@@ -11,7 +11,15 @@ from pathlib import Path
 import pyarrow
 
 from hfpipe.data.findings import Findings
-from hfpipe.data.parquet import UNREADABLE, are_names_unique, reason_of, report_damaged_rows, unpacked_source
+from hfpipe.data.parquet import (
+    UNREADABLE,
+    are_names_unique,
+    list_values,
+    reason_of,
+    report_damaged_rows,
+    unpacked_source,
+    unreadable_problem,
+)
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile
 from hfpipe.errors import DataError, Problem
 
@@ -29,8 +37,7 @@ def read_arrow(file: SourceFile, findings: Findings) -> RecordStream | None:
     try:
         schema = _schema(source)
     except UNREADABLE as error:
-        problem = Problem(file.name, "cannot be read as Arrow", reason_of(error), "write the file again")
-        findings.add("files of another format", file.name, problem)
+        findings.add("files of another format", file.name, unreadable_problem(file, source, "Arrow", error))
         return None
     if not are_names_unique(file, tuple(schema.names), findings):
         return None
@@ -108,7 +115,7 @@ def _records(
 
 
 def _values(column: pyarrow.Array, is_label: bool) -> list[object]:
-    values: list[object] = column.to_pylist()
+    values = list_values(column)
     return [None if value == _UNLABELLED else value for value in values] if is_label else values
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hfpipe.data.findings import Findings
-from hfpipe.data.record_stream import place_of_header
+from hfpipe.data.record_stream import place_of_header, shorten, shorten_list
 from hfpipe.errors import DataError, Problem
 
 _TEXT_NAMES = (
@@ -20,6 +20,8 @@ _TEXT_NAMES = (
 )
 _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "classlabel")
 ONLY_OTHER = "the only other column"
+# beside white space: joiners, marks of direction and of byte order, as copied from web pages
+_SEEN = re.compile(r"[^\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _KEYS = {"text": "text_column_names", "label": "label_column_name", "second text": "text_pair_column_name"}
 
 
@@ -65,7 +67,7 @@ class ColumnChoice:
         text = f"text {' + '.join(map(repr, self.texts))} ({self.text_found})"
         pair = "" if self.text_pair is None else f", second text {self.text_pair!r} (set by {_KEYS['second text']})"
         label = "" if self.label is None else f", label {self.label!r} ({self.label_found})"
-        unread = f"; not read: {', '.join(self.unread)}" if self.unread else ""
+        unread = f"; not read: {shorten_list(self.unread)}" if self.unread else ""
         return f"columns: {text}{pair}{label}{unread}"
 
 
@@ -122,8 +124,8 @@ def _choice(header: Sequence[str], request: ColumnRequest, found: dict[str, list
 
 
 def is_empty(value: object) -> bool:
-    """Return whether a cell holds no text: nothing, or white space alone."""
-    return value is None or not str(value).strip()
+    """Return whether a cell holds no text: nothing, or nothing but white space and characters that are not seen."""
+    return value is None or not _SEEN.search(str(value))
 
 
 def join_texts(values: Iterable[object], delimiter: str) -> str:
@@ -196,7 +198,7 @@ def _problems(
 
 def _missing_problem(role: str, column: str, table: tuple[str, Sequence[str]], *, is_repeated: bool) -> Problem:
     name, header = table
-    value, there = f"no column {column!r}", f"the columns are {', '.join(map(repr, header))}"
+    value, there = f"no column {column!r}", f"the columns are {shorten_list(map(shorten, header))}"
     remedy = f"name the {role} column as in the first training file"
     if not is_repeated:
         remedy = _nearest(role, column, header) or _remedy(role)
@@ -215,8 +217,10 @@ def _nearest(role: str, column: str, header: Sequence[str]) -> str:
 def _guess_problem(role: str, table: tuple[str, Sequence[str]], found: list[str]) -> Problem:
     place, header = place_of_header(table[0]), table[1]
     if found:
-        return Problem(place, f"{len(found)} columns may be the {role}", ", ".join(map(repr, found)), _remedy(role))
-    there = f"the columns are {', '.join(map(repr, header))}"
+        return Problem(
+            place, f"{len(found):,} columns may be the {role}", shorten_list(map(shorten, found)), _remedy(role)
+        )
+    there = f"the columns are {shorten_list(map(shorten, header))}"
     if _looks_like_data(header):
         there += "; the first line looks like a row, not like names of columns"
     return Problem(place, f"no column is known to be the {role}", there, _remedy(role))

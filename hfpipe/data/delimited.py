@@ -8,16 +8,18 @@ unquoted field is kept as a character, for it cannot be misread.
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
 from hfpipe.data.encoding import UnreadableTextError, is_readable_text, read_lines
 from hfpipe.data.findings import Findings
-from hfpipe.data.record_stream import Record, RecordStream, SourceFile, shorten
+from hfpipe.data.record_stream import Record, RecordStream, SourceFile, shorten, shorten_list
 from hfpipe.errors import Problem
 
 _DELIMITERS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 _SAMPLED_LINES = 40
+_FILL = "name a file that holds rows"
 
 
 def read_delimited(file: SourceFile, findings: Findings, *, delimiter: str | None = None) -> RecordStream | None:
@@ -30,17 +32,16 @@ def read_delimited(file: SourceFile, findings: Findings, *, delimiter: str | Non
         return None
     chosen = _delimiter_of(file, delimiter)
     if len(chosen) != 1 or chosen in '"\r\n ':
-        rule = "a delimiter is one character, and no quote, space or line end"
-        findings.add(
-            "settings", file.name, Problem(f"field_delimiter: {delimiter!r}", "", rule, "set ',', ';', '|' or 'tab'")
-        )
+        place, rule = f"field_delimiter: {delimiter!r}", "a delimiter is one character, and no quote, space or line end"
+        if not findings.has_problems_of(place):
+            findings.add("settings", place, Problem(place, "", rule, "set ',', ';', '|' or 'tab'"))
         return None
     rows = _parsed_rows(file, findings, chosen)
     line, header = next(rows, (0, None))
     if findings.has_problems_of(file.name):
         return None
     if header is None:
-        findings.add("files without a header", file.name, Problem(file.name, "no header", "the file is blank"))
+        findings.add("files without a header", file.name, Problem(file.name, "no header", "the file is blank", _FILL))
         return None
     if not _is_header_sound(f"{file.name}:{line}", (file, findings), header, chosen):
         return None
@@ -92,11 +93,20 @@ def _records(
     header, delimiter = shape
     width = len(header)
     for line, row in rows:
-        if len(row) == width:
+        if len(row) == width and not _is_header_again(row, header):
             yield Record(line, dict(zip(header, row, strict=True)))
+        elif len(row) == width:
+            rule, remedy = "the header again, as where files were put together", "remove this line"
+            problem = Problem(f"{file.name}:{line}", shorten(delimiter.join(row)), rule, remedy)
+            findings.add("rows that repeat the header", file.name, problem)
         elif len(row) > 1 or row[0].strip():
             problem = _width_problem(f"{file.name}:{line}", row, header, delimiter)
             findings.add("rows with another number of fields than the header", file.name, problem)
+
+
+def _is_header_again(row: list[str], header: tuple[str, ...]) -> bool:
+    # a byte order mark in the middle of a file shields the quote behind it
+    return len(row) > 1 and row[1:] == list(header[1:]) and row[0].lstrip("\ufeff").strip('"') == header[0]
 
 
 def _quote_problem(file: SourceFile, start: int, end: int, error: csv.Error) -> Problem:
@@ -137,23 +147,31 @@ def _is_header_sound(place: str, target: tuple[SourceFile, Findings], header: li
         rule = f"the file is delimited by {_DELIMITERS[other]}"
         findings.add("files with another delimiter", file.name, Problem(place, value, rule, _set_delimiter(other)))
         return False
-    problems = list(_name_problems(place, header))
+    problems = list(_name_problems(place, header, _DELIMITERS.get(delimiter, repr(delimiter))))
     for problem in problems:
         findings.add("column names", file.name, problem)
     return not problems
 
 
-def _name_problems(place: str, header: list[str]) -> Iterator[Problem]:
+def _name_problems(place: str, header: list[str], sign: str) -> Iterator[Problem]:
+    counts = Counter(header)
     empty = [index for index, name in enumerate(header, start=1) if not name.strip()]
     if empty:
-        remedy = "name every column (pandas writes such a column for the index: use to_csv(index=False))"
-        columns = f"{'column' if len(empty) == 1 else 'columns'} {', '.join(map(str, empty))} of {len(header)}"
-        yield Problem(place, f"no name for {columns}", "every column has a name", remedy)
-    for name in dict.fromkeys(name for name in header if name.strip() and header.count(name) > 1):
-        yield Problem(place, f"column {name!r} stands {header.count(name)} times", "names are unique", "rename one")
+        columns = f"{'column' if len(empty) == 1 else 'columns'} {shorten_list(map(str, empty))} of {len(header):,}"
+        yield Problem(place, f"no name for {columns}", "every column has a name", _remedy_of_names(header, empty, sign))
+    for name in (name for name, count in counts.items() if name.strip() and count > 1):
+        value = f"column {shorten(name)} stands {counts[name]:,} times"
+        yield Problem(place, value, "names are unique", "rename one")
     for name in header:
         if name.strip() and name != name.strip():
-            yield Problem(place, f"column {name!r}", "white space around the name", "remove it, here and in the rows")
+            rule, remedy = "white space around the name", "remove it, here and in the rows"
+            yield Problem(place, f"column {shorten(name)}", rule, remedy)
+
+
+def _remedy_of_names(header: list[str], empty: list[int], sign: str) -> str:
+    if empty == list(range(empty[0], len(header) + 1)) and empty[0] > 1:
+        return f"name every column, or remove {sign} at the end of every line"
+    return "name every column (pandas writes such a column for the index: use to_csv(index=False))"
 
 
 def _better_delimiter(file: SourceFile, delimiter: str) -> str | None:
@@ -184,5 +202,9 @@ def _set_delimiter(delimiter: str) -> str:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:8])
+    shown = ", ".join(map(_plain, names[:8]))
     return shown if len(names) <= 8 else f"{shown}, ..."
+
+
+def _plain(name: str) -> str:
+    return shorten(name)[1:-1]

@@ -16,17 +16,13 @@ from hfpipe.data.compression import (
     open_bytes,
     report_damage,
 )
+from hfpipe.data.disguises import find_disguise
 from hfpipe.data.encoding_names import codec_of
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import SourceFile
 from hfpipe.errors import Problem
 
 _COMPRESSIONS = ((GZIP_MAGIC, ".gz", "gzip"), (ZSTD_MAGIC, ".zst", "Zstandard"))
-_OTHER_FORMATS = (
-    (b"PK\x03\x04", "a zip archive or an Excel workbook", "export the sheet as CSV (UTF-8)"),
-    (b"PAR1", "Parquet", "name it .parquet"),
-    (b"ARROW1", "Arrow", "name it .arrow"),
-)
 # the mark, its encoding, and the codecs that may read what follows it
 _BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32", ("utf-32", "utf-32-le")),
@@ -36,6 +32,7 @@ _BYTE_ORDER_MARKS = (
     (b"\xef\xbb\xbf", "UTF-8", ("utf-8-sig",)),
 )
 _CHUNK_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 16
 
 
 class UnreadableTextError(Exception):
@@ -48,7 +45,7 @@ def is_readable_text(file: SourceFile, findings: Findings) -> bool:
         return False
     try:
         with open_bytes(file) as stream:
-            head = stream.read(4096)
+            head = stream.read(_HEAD_BYTES)
     except UnpackError as error:
         report_damage(file, findings, error)
         return False
@@ -96,12 +93,18 @@ def _report_wrong_byte(file: SourceFile, findings: Findings) -> None:
 
 
 def _problem_of_utf8(file: SourceFile) -> Problem:
-    """Return where the first bytes stand that are not UTF-8, and the encoding they fit."""
+    """Return where the first bytes stand that are not UTF-8, and the encoding they fit.
+
+    None fits a file of which other lines are UTF-8 beyond ASCII, or that holds NUL bytes.
+    """
     offset, first, fragment, bad_lines, windows = 0, None, b"", 0, False
+    utf8_lines, is_binary = 0, False
     with open_bytes(file) as stream:
         for number, line in enumerate(stream, start=1):
+            is_binary = is_binary or b"\0" in line
             try:
                 line.decode("utf-8")
+                utf8_lines += not line.removeprefix(b"\xef\xbb\xbf").isascii()
             except UnicodeDecodeError as error:
                 bad_lines += 1
                 windows = windows or any(0x80 <= byte <= 0x9F for byte in line)
@@ -113,6 +116,11 @@ def _problem_of_utf8(file: SourceFile) -> Problem:
     encoding = "cp1252" if windows else "latin-1"
     seen = fragment.decode(encoding, errors="replace").strip()
     lines = f"{bad_lines:,} such {'line' if bad_lines == 1 else 'lines'}"
+    if is_binary:
+        return _wrong_byte(file, first, "not UTF-8, and there are NUL bytes: a binary file", "name a file of texts")
+    if utf8_lines:
+        rule = f"not UTF-8 ({lines}), while {utf8_lines:,} {'line is' if utf8_lines == 1 else 'lines are'}"
+        return _wrong_byte(file, first, rule, f"write the file anew in one encoding: this line may be {encoding}")
     return _wrong_byte(
         file,
         first,
@@ -187,10 +195,10 @@ def _problem_of_head(file: SourceFile, head: bytes) -> Problem | None:
             if file.compression:
                 return Problem(file.name, kind, again, "unpack it once")
             return Problem(file.name, kind, content, f"name it {file.path.name}{suffix}")
-    for magic, format_name, remedy in _OTHER_FORMATS:
-        if head.startswith(magic):
-            return Problem(file.name, kind, f"its content is {format_name}", remedy)
-    return _problem_of_width(file, head, codec)
+    disguise = find_disguise(head, file.suffix)
+    if disguise is not None:
+        return Problem(file.name, kind, f"its content is {disguise[0]}", disguise[1])
+    return _problem_of_width(file, head, codec) or _problem_of_single_bytes(file, head, codec)
 
 
 def _problem_of_width(file: SourceFile, head: bytes, codec: str) -> Problem | None:
@@ -204,6 +212,29 @@ def _problem_of_width(file: SourceFile, head: bytes, codec: str) -> Problem | No
     if head.count(0) * 3 > len(head) * 2:
         return _wrong_encoding(file, "UTF-32", "three bytes of four are NUL", f"utf-32-{end}")
     return _wrong_encoding(file, "UTF-16", "every other byte is NUL", f"utf-16-{end}")
+
+
+def _problem_of_single_bytes(file: SourceFile, head: bytes, codec: str) -> Problem | None:
+    """Return what is wrong where an encoding of one byte a character is set for UTF-8: it has all bytes, or nearly.
+
+    Two bytes or more that are a character of UTF-8 are hardly ever a word of those encodings.
+    """
+    if codec == "utf-8-sig" or head.isascii() or not _has_single_bytes(codec):
+        return None
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return None
+    first = next(index for index, byte in enumerate(head) if byte > 0x7F)
+    line = head.count(b"\n", 0, first) + 1
+    reason = "bytes beyond ASCII are characters of UTF-8"
+    return Problem(f"{file.name}:{line}", f"encoding: {file.encoding}", reason, "remove encoding: the file is UTF-8")
+
+
+def _has_single_bytes(codec: str) -> bool:
+    """Tell whether every byte that `codec` has is a character by itself."""
+    every = bytes(range(256))
+    return len(every.decode(codec, errors="replace")) == len(every) and codec not in ("ascii", "utf-7")
 
 
 def _wrong_encoding(file: SourceFile, name: str, reason: str, codec: str) -> Problem:

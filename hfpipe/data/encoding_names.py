@@ -58,8 +58,8 @@ def _is_text_codec(encoding: str) -> bool:
 def _remedy(encoding: str) -> str:
     wanted = encoding.lower().replace("_", "-").replace(" ", "-")
     known = sorted(name.replace("_", "-") for name in {*aliases, *aliases.values()} if _is_text_codec(name))
-    for names in (_USUAL, known):
-        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.7)
+    for names, cutoff in ((_USUAL, 0.65), (known, 0.7)):
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=cutoff)
         if near:
             return f"did you mean {near[0]}?"
     return "set one that Python knows, as cp1252, latin-1, utf-16 or gb18030"

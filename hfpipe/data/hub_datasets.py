@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _VALIDATION_NAMES = ("validation", "valid", "dev")
 _TEST_NAMES = ("test",)
 _SPLIT_KEYS = {"train": "train_split_name", "validation": "validation_split_name", "test": "test_split_name"}
+# readers of `datasets` that take .pth or .pkl
+_UNPICKLING = ("webdataset", "pandas")
 _CARD_FILES = ("README.md", ".gitattributes")  # every repository has the second
 
 
@@ -107,11 +109,16 @@ def _hub_builder(wanted: Wanted, config_name: str | None, commit: str) -> "Datas
     from huggingface_hub.errors import HTTPError
 
     try:
-        return load_dataset_builder(wanted.name, config_name, revision=commit, cache_dir=wanted.cache_dir)
+        builder = load_dataset_builder(wanted.name, config_name, revision=commit, cache_dir=wanted.cache_dir)
     except ValueError as error:
         raise ConfigError(_config_problem(wanted, config_name, (commit, error))) from error
     except (OSError, RuntimeError, DatasetsError, HTTPError) as error:
         raise ConfigError(_loading_problem(wanted, error)) from error
+    reader = type(builder).__module__.rpartition(".")[2]
+    if reader in _UNPICKLING:
+        rule = f"{reader}, which reads its files, may unpickle what is in them, and that can run any code"
+        raise ConfigError(Problem(wanted.key, wanted.name, rule, "give its rows as CSV, JSON lines or Parquet"))
+    return builder
 
 
 def _config_problem(wanted: Wanted, config_name: str | None, origin: tuple[str, ValueError]) -> Problem:

@@ -60,7 +60,8 @@ def _value_at(text: str, position: int) -> tuple[object, int]:
         raise _broken_element(text, position, error) from error
     except (ValueError, RecursionError) as error:
         rule = "a number or a nesting beyond what can be read"
-        raise BrokenArrayError(position, _beginning(text, position), rule) from error
+        remedy = "write it as a text, or remove it"
+        raise BrokenArrayError(position, _beginning(text, position), rule, remedy) from error
     return value, end
 
 

@@ -81,7 +81,10 @@ def _problem_of_element(place: str, value: object) -> Problem | None:
     if isinstance(value, dict):
         return None
     return Problem(
-        place, shorten(json.dumps(value, ensure_ascii=False)), "every element of the array is one JSON object"
+        place,
+        shorten(json.dumps(value, ensure_ascii=False)),
+        "every element of the array is one JSON object",
+        'write each row as {"text": ..., "label": ...}',
     )
 
 
@@ -89,7 +92,8 @@ def _stream(file: SourceFile, findings: Findings, found: list[tuple[int, dict[st
     header = tuple(dict.fromkeys(key for _, values in found for key in values))
     if not header:
         if not findings.has_problems_of(file.name):
-            findings.add("files without rows", file.name, Problem(file.name, "no objects", _ARRAY_OF_OBJECTS))
+            problem = Problem(file.name, "no objects", _ARRAY_OF_OBJECTS, "name a file that holds rows")
+            findings.add("files without rows", file.name, problem)
         return None
     others = [number for number, values in found if values.keys() != found[0][1].keys()]
     if others:

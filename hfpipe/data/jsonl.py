@@ -15,6 +15,15 @@ from hfpipe.data.record_stream import Record, RecordStream, SourceFile, shorten
 from hfpipe.errors import Problem
 
 _ONE_OBJECT_A_LINE = "every line is one JSON object"
+_WRITE_OBJECT = 'write each row as {"text": ..., "label": ...}'
+_REMEDIES = {
+    "Unterminated string starting at": "the line is cut short, or a text holds a line break: write that as \\n",
+    "Invalid control character at": "write tabs and line breaks in a text as \\t and \\n",
+    "Expecting property name enclosed in double quotes": (
+        'write keys and texts in double quotes ("), and no comma behind the last value'
+    ),
+    "Expecting value": "write texts in double quotes, and true, false and null in small letters",
+}
 _NAME_IT = "name the file .json if the array is all it holds, or "
 
 
@@ -28,15 +37,30 @@ def read_jsonl(file: SourceFile, findings: Findings, *, surveyed_lines: int | No
         return None
     header, differing, first = _keys_of(file, surveyed_lines)
     if not header:
-        for _ in _records(file, findings, ()):
-            pass
-        if not findings.has_problems_of(file.name):
-            findings.add("files without rows", file.name, Problem(file.name, "no objects", _ONE_OBJECT_A_LINE))
+        _report_no_object(file, findings)
         return None
     if differing:
         noun = "line has" if differing == 1 else "lines have"
         findings.note(f"{file.name}: {differing:,} {noun} other keys than the first, {file.name}:{first} to begin with")
     return RecordStream(file, header, _records(file, findings, header))
+
+
+def _report_no_object(file: SourceFile, findings: Findings) -> None:
+    try:
+        numbered = enumerate(read_lines(file, Findings()), start=1)
+        number, first = next(((number, line) for number, line in numbered if line.strip()), (0, ""))
+    except UnreadableTextError:
+        number, first = 0, ""
+    if first.strip() == "{":
+        remedy = "write an object a line, for instance: jq -c ."
+        problem = Problem(f"{file.name}:{number}", "an object over several lines", _ONE_OBJECT_A_LINE, remedy)
+        findings.add("files of another format", file.name, problem)
+        return
+    for _ in _records(file, findings, ()):
+        pass
+    if not findings.has_problems_of(file.name):
+        problem = Problem(file.name, "no objects", _ONE_OBJECT_A_LINE, "name a file that holds rows")
+        findings.add("files without rows", file.name, problem)
 
 
 def _keys_of(file: SourceFile, limit: int | None) -> tuple[tuple[str, ...], int, int]:
@@ -97,14 +121,26 @@ def _parsed(place: str, line: str) -> dict[str, object] | Problem:
             return _array_problem(place)
         # where the line ends too early, the parser points behind its end
         character = min(error.pos, len(line.rstrip())) + 1
-        return Problem(place, shorten(line.strip()), f"not JSON at character {character:,} ({error.msg})")
+        rule = f"not JSON at character {character:,} ({error.msg})"
+        return Problem(place, shorten(line.strip()), rule, _remedy_of(error, line.strip()))
     except (ValueError, RecursionError):
-        return Problem(place, shorten(line.strip()), "a number or a nesting beyond what can be read")
+        rule, remedy = "a number or a nesting beyond what can be read", "write it as a text, or remove it"
+        return Problem(place, shorten(line.strip()), rule, remedy)
     if isinstance(value, dict):
         return value
     if isinstance(value, list):
         return _array_problem(place)
-    return Problem(place, shorten(line.strip()), _ONE_OBJECT_A_LINE)
+    return Problem(place, shorten(line.strip()), _ONE_OBJECT_A_LINE, _WRITE_OBJECT)
+
+
+def _remedy_of(error: json.JSONDecodeError, line: str) -> str:
+    if line.startswith("\ufeff"):
+        return "remove the byte order mark: the file was put together from several"
+    if error.msg == "Extra data":
+        return "remove the comma behind the object" if line[error.pos :].strip() == "," else "write one object a line"
+    if error.pos == 0:
+        return "remove the line, or name the file by its format"
+    return _REMEDIES.get(error.msg, "mend the line, or write the file again")
 
 
 def _array_problem(place: str, remedy: str = "") -> Problem:

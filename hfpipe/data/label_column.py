@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hfpipe.data.accounting import Rows
+from hfpipe.data.columns import is_empty
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import SourceFile, place_of, shorten
 from hfpipe.errors import Problem
@@ -21,7 +22,14 @@ _WITH_COMMA = re.compile(r"[+-]?[\d.]*,[\d.,]*", re.ASCII)
 LABEL_DELIMITERS = (";", "|", ",")
 _NO_NUMBERS = ("nan", "inf", "infinity")
 _LARGEST = 3.4028234663852886e38  # of a float32
-_TYPE_NAMES = {"int": "a number", "float": "a number with decimals", "bool": "a truth value", "list": "a list"}
+_TYPE_NAMES = {
+    "int": "a number",
+    "float": "a number with decimals",
+    "bool": "a truth value",
+    "list": "a list",
+    "dict": "an object",
+    "bytes": "bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class LabelColumn:
 
     def _is_missing(self, value: object) -> bool:
         """An empty cell that a delimiter would divide holds no labels, for CSV cannot tell it from a missing one."""
-        is_blank = isinstance(value, str) and not value.strip()
+        is_blank = isinstance(value, str) and is_empty(value)
         return value is None or (is_blank and self.shape.delimiter is None)
 
     def _take_value(self, value: object, place: str, *, is_typed: bool) -> None:
@@ -91,9 +99,10 @@ class LabelColumn:
             raise _Unusable("a row has one label", f"set problem_type: {MULTI_LABEL} for lists of them")
         if isinstance(value, float | Decimal):
             rule = "a label is a text or a whole number"
-            raise _Unusable(rule, f"set problem_type: {REGRESSION} to predict numbers")
+            remedy = f"set problem_type: {REGRESSION} to predict numbers"
+            raise _Unusable(rule, f"{remedy}, or write whole ones (pandas turns 1 into 1.0 where a label is missing)")
         if not isinstance(value, str | int):
-            raise _Unusable("a label is a text or a whole number")
+            raise _Unusable("a label is a text or a whole number", "name another column by label_column_name")
         kind = "truth values" if isinstance(value, bool) else "numbers" if isinstance(value, int) else "texts"
         self.types[kind] = self.types.get(kind, Rows(0)).also(place)
         return str(value).lower() if isinstance(value, bool) else str(value)

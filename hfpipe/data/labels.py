@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from hfpipe.errors import Problem
 
 MAX_LABELS = 1000
 _MANY_LABELS = 20
+_PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -152,9 +154,10 @@ def _check_look_alikes(train: Table, values: tuple[str, ...], findings: Findings
         described = ", ".join(f"{value!r} ({_where(train, rows[value])})" for value in group)
         rule = "differ only in case, white space or invisible characters"
         findings.add("labels", name, Problem(name, f"labels {described}", rule, "write one of them everywhere"))
-    for group in _groups([value for value in values if re.fullmatch(r"-?\d+", value, re.ASCII)], _without_zeros):
+    for group in _groups([value for value in values if _PLAIN_NUMBER.fullmatch(value)], _as_number):
         described = ", ".join(f"{value!r} ({_where(train, rows[value])})" for value in group)
-        rule = "differ only in leading zeros"
+        has_zeros = all(value.lstrip("-").isdigit() for value in group)
+        rule = "differ only in leading zeros" if has_zeros else "are one number"
         findings.add("labels", name, Problem(name, f"labels {described}", rule, "write one of them everywhere"))
     alone = {_folded(value) for group in _groups(values, _folded) for value in group}
     for value in values:
@@ -196,11 +199,11 @@ def _groups(values: Sequence[str], key: Callable[[str], str]) -> list[list[str]]
 
 def _folded(label: str) -> str:
     seen = "".join(character for character in label if unicodedata.category(character) != "Cf")
-    return unicodedata.normalize("NFC", seen).strip().casefold()
+    return " ".join(unicodedata.normalize("NFKC", seen).split()).casefold()
 
 
-def _without_zeros(label: str) -> str:
-    return str(int(label))
+def _as_number(label: str) -> str:
+    return str(Decimal(label).normalize())
 
 
 def rows_by_label(table: Table) -> dict[str, list[int]]:

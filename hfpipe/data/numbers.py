@@ -52,7 +52,9 @@ def check_numbers(train: Table, findings: Findings) -> None:
     different = sorted(set(train.numbers))
     name = train.account.source
     if len(different) == 1:
-        problem = Problem(name, f"every row has the number {_shown(different[0])}", "there is nothing to learn")
+        problem = Problem(
+            name, f"every row has the number {_shown(different[0])}", "there is nothing to learn", "name another column"
+        )
         findings.add("labels", name, problem)
     if len(different) == 2 and all(number.is_integer() for number in different):
         first, second = map(int, different)

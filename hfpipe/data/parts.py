@@ -207,8 +207,14 @@ def _check_rows(tables: Mapping[str, Table], findings: Findings) -> None:
             account = table.account
             reasons = ", ".join(f"{rows.count:,} {reason}" for reason, rows in account.left_out.items())
             rule = f"{account.read:,} rows were read" + (f": {reasons}" if reasons else "")
-            problem = Problem(account.source, "no row can be used", rule)
+            problem = Problem(account.source, "no row can be used", rule, _remedy_of_no_rows(account))
             findings.add("files without rows", account.source, problem)
+
+
+def _remedy_of_no_rows(account: PartAccount) -> str:
+    if not account.read:
+        return "name a file that holds rows"
+    return "set the columns that are filled, or mend the file"
 
 
 def _find_strata(

@@ -3,7 +3,7 @@
 Readers are lazy: a file is opened when its first record is asked for, and closed after its last.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -87,3 +87,10 @@ def place_of_header(name: str) -> str:
 def shorten(text: str, limit: int = 40) -> str:
     """Return `text` quoted for a message, its end left out beyond `limit` characters."""
     return repr(text if len(text) <= limit else f"{text[: limit - 3]}...")
+
+
+def shorten_list(words: Iterable[str], limit: int = 20) -> str:
+    """Return words for a message, as many as can be read, and how many more there are."""
+    listed = list(words)
+    shown = ", ".join(listed[:limit])
+    return shown if len(listed) <= limit else f"{shown} and {len(listed) - limit:,} more"

@@ -3,6 +3,7 @@
 A file with problems is read to its end, so that all of them are known, and then refused as a whole.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hfpipe.data.parquet import read_parquet
 from hfpipe.data.plain_text import read_plain_text
 from hfpipe.data.record_stream import COMPRESSED, Record, RecordStream, SourceFile, place_of
 from hfpipe.errors import DataError, Problem
+from hfpipe.pickles import RULE, is_named_so
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".txt")
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
@@ -30,6 +32,7 @@ __all__ = [
     "Record",
     "RecordStream",
     "check_records",
+    "file_problem",
     "open_records",
     "place_of",
     "stream_records",
@@ -79,11 +82,26 @@ def suffix_problem(file: SourceFile) -> Problem:
     if file.compression:
         kind += f" before {file.compression}"
     remedy = "rename the file, or convert it"
+    if is_named_so(file.suffix):
+        remedy = "convert it to CSV, JSON lines or Parquet where you trust it"
+        return Problem(file.name, kind, RULE, remedy)
     if file.suffix in (".xlsx", ".xls", ".ods"):
         remedy = "export the sheet as CSV (UTF-8)"
     elif file.suffix in (".zip", ".bz2", ".xz", ".tar", ".tgz", ".7z"):
         remedy = f"unpack it, or compress it as {' or '.join(COMPRESSED)}"
     return Problem(file.name, kind, f"formats are told apart by suffix: {' '.join(SUFFIXES)}", remedy)
+
+
+def file_problem(path: Path, place: str) -> Problem | None:
+    """Return why a path that is there cannot be read as a file: what it is, or who may not read it."""
+    if not path.exists():
+        target = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "no such file"
+        return Problem(place, target, "", "restore the file" if path.is_symlink() else "write the path anew")
+    if not path.is_file():
+        return Problem(place, "no regular file", "a pipe or a device is read once, and has no end", "name a file")
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        return Problem(place, "cannot be read", "permission is denied", "change its permissions")
+    return None
 
 
 def stream_records(path: str | Path, *, delimiter: str | None = None, encoding: str | None = None) -> RecordStream:
@@ -97,8 +115,9 @@ def stream_records(path: str | Path, *, delimiter: str | None = None, encoding: 
             problems, if some rows could not be used.
     """
     file = SourceFile(Path(path), str(path))
-    if not file.path.is_file():
-        raise DataError(Problem(file.name, "no such file"))
+    problem = file_problem(file.path, file.name)
+    if problem is not None:
+        raise DataError(problem)
     findings = Findings()
     _check_effect(file, "field_delimiter", delimiter, DELIMITED_SUFFIXES, findings=findings)
     _check_effect(file, "encoding", encoding, TEXT_SUFFIXES, findings=findings)

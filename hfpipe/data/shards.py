@@ -17,11 +17,11 @@ import pyarrow
 import pyarrow.parquet
 from huggingface_hub.errors import HTTPError
 
-from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns
+from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns, is_empty
 from hfpipe.data.findings import Findings
-from hfpipe.data.label_column import describe_value
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of
 from hfpipe.data.records import Reading, open_records
+from hfpipe.data.table import find_type_problem
 from hfpipe.errors import DataError, Problem
 
 HUB_PREFIX = "hf://datasets/"
@@ -110,7 +110,7 @@ def read_rows(shard: Shard, reading: ShardReading, *, from_row: int = 0) -> Iter
 def _parquet_records(
     shard: Shard, file: Path | IO[bytes], reading: ShardReading, *, from_row: int
 ) -> Iterator[tuple[Record, ColumnChoice]]:
-    with pyarrow.parquet.ParquetFile(file) as opened:
+    with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
         columns = _choose(shard, tuple(opened.schema_arrow.names), reading, Findings())
         first = 0
         for group in range(opened.num_row_groups):
@@ -149,11 +149,11 @@ def _text_of(record: Record, columns: ColumnChoice, shard: Shard) -> str | None:
     texts = []
     for column in columns.texts:
         value = record.values[column]
-        if not (value is None or isinstance(value, str)):
-            found = f"column {column!r} holds {describe_value(value)}"
-            raise DataError(Problem(place_of(shard.name, record.line), found, "a text is expected"))
-        if value is not None and value.strip():
-            texts.append(value)
+        problem = find_type_problem(record, column, shard.name)
+        if problem is not None:
+            raise DataError(problem)
+        if not is_empty(value):
+            texts.append(str(value))
     return columns.text_delimiter.join(texts) if texts else None
 
 

@@ -6,7 +6,6 @@ name that matches nothing, or a file named twice, is refused: a part must be wha
 
 import difflib
 import glob
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from hfpipe.config.sections import DataSettings
 from hfpipe.data.demo_reviews import DEMO_NAME, LABEL_NAMES, demo_file, is_demo_test, is_demo_train
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import Record, SourceFile, format_suffix
-from hfpipe.data.records import DELIMITED_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, suffix_problem
+from hfpipe.data.records import DELIMITED_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, file_problem, suffix_problem
 from hfpipe.errors import Problem
 
 _FILE_KEYS = ("train_file", "validation_file", "test_file")
@@ -104,8 +103,8 @@ def find_files(values: Sequence[str], findings: Findings, *, key: str) -> Iterat
             yield from _files_of_folder(path, key, value, findings)
         elif path.exists():
             file = SourceFile(path, str(path))
-            if not os.access(path, os.R_OK):
-                problem = Problem(f"{key}: {value}", "cannot be read", "permission is denied", "change its permissions")
+            problem = file_problem(path, f"{key}: {value}")
+            if problem is not None:
                 findings.add("unreadable files", key, problem)
             elif file.suffix in SUFFIXES:
                 yield file
@@ -118,13 +117,13 @@ def find_files(values: Sequence[str], findings: Findings, *, key: str) -> Iterat
 
 
 def _files_of_folder(folder: Path, key: str, value: str, findings: Findings) -> Iterator[SourceFile]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir() and not _is_hidden(path.relative_to(folder)))
     yield from _known(paths, (key, value, "this folder"), findings)
 
 
 def _files_of_glob(pattern: str, key: str, findings: Findings) -> Iterator[SourceFile]:
     matches = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
-    yield from _known(sorted(path for path in map(Path, matches) if path.is_file()), (key, pattern, "it"), findings)
+    yield from _known(sorted(path for path in map(Path, matches) if not path.is_dir()), (key, pattern, "it"), findings)
 
 
 def _known(paths: Sequence[Path], origin: tuple[str, str, str], findings: Findings) -> Iterator[SourceFile]:
@@ -133,13 +132,18 @@ def _known(paths: Sequence[Path], origin: tuple[str, str, str], findings: Findin
     files = [SourceFile(path, str(path)) for path in paths if path not in beside]
     known = [file for file in files if file.suffix in SUFFIXES]
     if not known:
-        problem = Problem(f"{key}: {value}", f"no file of {what} can be read", f"read are {' '.join(SUFFIXES)}")
-        findings.add("missing files", key, problem)
+        rule, remedy = f"read are {' '.join(SUFFIXES)}", "name the files themselves, or convert them"
+        findings.add("missing files", key, Problem(f"{key}: {value}", f"no file of {what} can be read", rule, remedy))
         return
     others = [file.name for file in files if file.suffix not in SUFFIXES]
     _note_unread(f"{key}: {value}", others, "for the suffix", findings)
     _note_unread(f"{key}: {value}", list(map(str, beside)), "beside the rows of a data set", findings)
-    yield from known
+    for file in known:
+        trouble = file_problem(file.path, f"{key}: {file.name}")
+        if trouble is None:
+            yield file
+        else:
+            findings.add("unreadable files", key, trouble)
 
 
 def _beside_rows(paths: Sequence[Path]) -> list[Path]:
@@ -161,15 +165,17 @@ def _is_hidden(relative: Path) -> bool:
 
 def _missing_problem(path: Path, key: str, value: str) -> Problem:
     place = f"{key}: {value}"
+    if path.is_symlink():
+        return file_problem(path, place) or Problem(place, "no such file")
     if not path.parent.is_dir():
-        return Problem(place, "no such file", f"there is no folder {path.parent}")
+        return Problem(place, "no such file", f"there is no folder {path.parent}", "write the path anew")
     names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
     near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.7)
     if near:
         return Problem(
             place, "no such file", "", f"did you mean {', '.join(str(path.parent / name) for name in near)}?"
         )
-    return Problem(place, "no such file", f"the folder {path.parent} has {len(names):,} others")
+    return Problem(place, "no such file", f"the folder {path.parent} has {len(names):,} others", "write the path anew")
 
 
 def _check_named_once(parts: Sequence[PartSource | None], findings: Findings) -> None:

@@ -79,6 +79,7 @@ def read_table(source: PartSource, request: TableRequest, findings: Findings) ->
     columns: ColumnChoice | None = None
     with tqdm(desc="reading", unit=" rows", **progress_options()) as bar:
         for file in source.files:
+            before = _state(file)
             opened = _open(file, request, columns, findings)
             if opened is None:
                 continue
@@ -87,9 +88,18 @@ def read_table(source: PartSource, request: TableRequest, findings: Findings) ->
             kept = records if source.keep is None else filter(source.keep, records)
             for record in _counted(kept, bar):
                 _take(rows, record, (file, columns), findings)
+            if _state(file) != before:
+                value, rule = "changed while it was read", "rows may be missing or cut"
+                problem = Problem(file.name, value, rule, "begin again when the file is complete")
+                findings.add("files that change", file.name, problem)
     _check_one_type(source, rows, findings)
     _note_parts(source, rows, columns, findings)
     return _table(source, rows, columns)
+
+
+def _state(file: SourceFile) -> tuple[int, int]:
+    status = file.path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _table(source: PartSource, rows: _Rows, columns: ColumnChoice | None) -> Table:
@@ -168,7 +178,8 @@ def find_type_problem(record: Record, column: str, name: str) -> Problem | None:
     if value is None or isinstance(value, str):
         return None
     held = f"column {column!r} holds {describe_value(value)}"
-    return Problem(place_of(name, record.line), held, "a text is expected")
+    remedy = "write it as a text, or name another column"
+    return Problem(place_of(name, record.line), held, "a text is expected", remedy)
 
 
 def _check_one_type(source: PartSource, rows: _Rows, findings: Findings) -> None:

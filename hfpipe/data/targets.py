@@ -197,9 +197,11 @@ def find_targets(
     if settings.problem_type == REGRESSION:
         column = None if train.columns is None else train.columns.label
         return NumberTargets(column or "label")
+    # labels of rows that could not be read are not unknown
+    is_whole = not any(map(findings.has_problems_of, {train.account.source, *train.places.files}))
     labels = find_labels(train, findings, named=settings.label_names, brought=brought)
     for name, table in tables.items():
-        if name != "train" and train.answers:
+        if name != "train" and train.answers and is_whole:
             check_known(name, table, labels, findings)
     if settings.problem_type != MULTI_LABEL:
         return ClassTargets(labels)

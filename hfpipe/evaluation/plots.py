@@ -5,6 +5,7 @@ The decision worth knowing: pyplot is not used, so that drawing inside a trainin
 nor leaves figures behind in a global list.
 """
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hfpipe.records.durable import write_whole
 
 TRAINING = "#2f6db3"
 EVALUATION = "#c4501b"
@@ -39,7 +42,9 @@ def plot_loss_curve(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _draw_losses(losses, history)
     _draw_rates(rates, history)
     figure.align_ylabels((losses, rates))
-    figure.savefig(path, format="png")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(path, picture.getvalue())
 
 
 def _draw_losses(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:

@@ -1,11 +1,14 @@
 """What the Hub answers, as problems a user can act on.
 
 Nothing the client raises reaches a user as it is: its messages speak of requests. A `HubError` tells whether trying
-again may help; the client itself has repeated what failed in passing.
+again may help, and when the Hub wants it not to be tried before; the client itself has repeated what failed in passing.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -26,7 +29,14 @@ _CROSSED = (409, 412)
 
 
 class HubUnreachable(HubError):
-    """No answer, or one that says nothing about the request: the same may work later."""
+    """No answer, or one that says nothing about the request: the same may work later.
+
+    `retry_after` is how many seconds the Hub asks to be left alone, 0 where it does not say.
+    """
+
+    def __init__(self, problems: Problem | Sequence[Problem], retry_after: float = 0.0) -> None:
+        super().__init__(problems)
+        self.retry_after = retry_after
 
 
 @contextmanager
@@ -64,10 +74,25 @@ def _explain_status(place: str, error: HfHubHTTPError) -> HubError:
     status = error.response.status_code
     said = f"the Hub answered {status} ({_said(error)})"
     if status >= 500 or status in (408, 429):
-        return HubUnreachable(Problem(place, rule=said, remedy=LATER))
+        return HubUnreachable(Problem(place, rule=said, remedy=LATER), read_retry_after(error.response.headers))
     if status in _CROSSED:
         return HubUnreachable(Problem(place, rule=said, remedy="another push came in between; try again"))
     return HubError(Problem(place, rule=said, remedy=_remedy(error, status)))
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float:
+    """Return how many seconds an answer asks to wait, by Retry-After (seconds or a date) or by the rate limit."""
+    asked = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", asked):
+        return float(asked)
+    if asked:
+        try:
+            until = parsedate_to_datetime(asked)
+        except ValueError:  # neither of the two forms there are
+            return 0.0
+        return max(0.0, (until.astimezone(timezone.utc) - datetime.now(timezone.utc)).total_seconds())
+    limit = re.search(r"r=0;\s*t=(\d+)", headers.get("ratelimit", ""))
+    return float(limit[1]) if limit else 0.0
 
 
 def _remedy(error: HfHubHTTPError, status: int) -> str:

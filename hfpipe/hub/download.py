@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from hfpipe.config import RunConfig, change_of
 from hfpipe.errors import CheckpointError, HubError, Problem
 from hfpipe.hub.files import BEST_CHECKPOINT, LAST_CHECKPOINT, could_run_code, is_allowed
 from hfpipe.hub.scrubbing import scrub
+from hfpipe.records.disk import told_by_path
+from hfpipe.records.durable import remove_folder, sync_file, sync_folder, write_whole
 from hfpipe.records.identity import check_same_run
+from hfpipe.records.manifest import MANIFEST_FILE, find_damage
+from hfpipe.records.publication import publish, staging_folder
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
@@ -195,28 +199,42 @@ def _check_record(config: RunConfig, reference: Reference, record: Mapping[str, 
 def _adopt(config: RunConfig, record: Mapping[str, Any], checkpoint: RemoteCheckpoint) -> None:
     """Put the checkpoint into the run directory, and a record where there is none: settings as they are named here."""
     run_dir = config.output_dir
-    places = [(checkpoint.step, checkpoint.folder), *([checkpoint.best] if checkpoint.best else [])]
-    for step, folder in places:
-        _copy(folder, checkpoint_folder(run_dir / CHECKPOINTS, step))
-    if (run_dir / RUN_FILE).exists():
-        return
-    if (checkpoint.folder / HISTORY_FILE).is_file():
-        shutil.copyfile(checkpoint.folder / HISTORY_FILE, run_dir / HISTORY_FILE)
-    own, scrubbed = config.flat(), scrub(config.flat())
-    named = {
-        key: own[key] if key in own and scrubbed.get(key) == value else value
-        for key, value in saved_settings(record).items()
-    }
-    write_json(run_dir / RUN_FILE, {**record, "config": describe_settings(named, {})})
+    if not (run_dir / RUN_FILE).exists():
+        own, scrubbed = config.flat(), scrub(config.flat())
+        named = {
+            key: own[key] if key in own and scrubbed.get(key) == value else value
+            for key, value in saved_settings(record).items()
+        }
+        run_dir.mkdir(parents=True, exist_ok=True)
+        # first: without it the folder would be no run of ours to the same command after a kill
+        write_json(run_dir / RUN_FILE, {**record, "config": describe_settings(named, {})})
+    history = checkpoint.folder / HISTORY_FILE
+    if history.is_file() and not (run_dir / HISTORY_FILE).exists():
+        write_whole(run_dir / HISTORY_FILE, history.read_bytes())
+    # the last one last: with it the run can go on
+    for step, folder in [*([checkpoint.best] if checkpoint.best else []), (checkpoint.step, checkpoint.folder)]:
+        _copy(folder, run_dir / CHECKPOINTS, step)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder of the cache, whose files are links, into a place that it appears in whole."""
-    staging = target.with_name(f".downloading-{target.name}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.name not in (RUN_FILE, HISTORY_FILE):
+def _copy(source: Path, checkpoints: Path, step: int) -> None:
+    """Copy a folder of the cache, whose files are links, to where it appears as a checkpoint when it is whole.
+
+    Raises:
+        CheckpointError: If it is not what was pushed, or cannot be written.
+    """
+    staging = staging_folder(checkpoints, step)
+    files = [file for file in source.iterdir() if file.name not in (RUN_FILE, HISTORY_FILE)]
+    with told_by_path(staging, needed=sum(file.stat().st_size for file in files)):
+        remove_folder(staging)
+        staging.mkdir(parents=True)
+        # the manifest last: a folder that has it is published by the command given again after a kill
+        for file in sorted(files, key=lambda file: file.name == MANIFEST_FILE):
             shutil.copyfile(file, staging / file.name)
-    shutil.rmtree(target, ignore_errors=True)
-    staging.replace(target)
+            sync_file(staging / file.name)
+        problems = find_damage(staging, step=step)
+        if problems:
+            remove_folder(staging)
+            remedy = "name another revision, or leave resume_from_checkpoint out"
+            raise CheckpointError([replace(each, remedy=remedy) for each in problems])
+        sync_folder(staging)
+        publish(checkpoints, step)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hfpipe.errors import HubError, Problem
+from hfpipe.pickles import begins_so
 
 CARD = "README.md"
 CURVE = "loss_curve.png"
@@ -30,7 +31,7 @@ _MODEL = (
 )
 _BESIDE = (r"(?:inference|metrics)\.json", r"history\.jsonl", re.escape(CURVE), re.escape(CARD))
 _STATE = (
-    r"(?:run|trainer_state|progress)\.json",
+    r"(?:run|trainer_state|progress|manifest)\.json",
     r"(?:optimizer|scheduler|scaler|rng_state_\d+)\.(?:json|safetensors)",
 )
 _CHECKPOINT = rf"(?:{LAST_CHECKPOINT}|{BEST_CHECKPOINT}|checkpoint-\d+)"
@@ -47,8 +48,6 @@ _ALLOWED = re.compile(
 _LOADED = re.compile(r".*\.(?:bin|pt|pth|pkl|pickle|ckpt|npy|npz|h5|msgpack|py)")
 
 MAX_HEADER = 100_000_000  # what safetensors itself takes
-# pickles begin with their protocol, files of torch.save are archives
-_PICKLE_STARTS = (*(bytes([0x80, protocol]) for protocol in range(1, 6)), b"PK\x03\x04")
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
@@ -106,7 +105,7 @@ def _problems(file: Path, path: str, token: str | None) -> Iterator[Problem]:
         yield Problem(path, rule="is a link, and what it leads to was not made by the run", remedy="put the file there")
         return
     content = _part_to_read(file)
-    if content.startswith(_PICKLE_STARTS):
+    if begins_so(content):
         rule = "is a pickle, whatever its name: reading it can run any code"
         yield Problem(path, rule=rule, remedy="save the model anew as safetensors")
     elif _is_damaged(path, content):
@@ -122,7 +121,7 @@ def _part_to_read(file: Path) -> bytes:
     with file.open("rb") as stream:
         start = stream.read(8)
         length = int.from_bytes(start, "little")
-        return start if start.startswith(_PICKLE_STARTS) else stream.read(min(length, MAX_HEADER))
+        return start if begins_so(start) else stream.read(min(length, MAX_HEADER))
 
 
 def _is_damaged(path: str, content: bytes) -> bool:

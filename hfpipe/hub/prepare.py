@@ -15,6 +15,7 @@ from typing import Any
 
 from huggingface_hub import get_token
 
+from hfpipe.errors import Problem
 from hfpipe.hub.card import render_card
 from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts, find_base_model
 from hfpipe.hub.files import (
@@ -30,7 +31,10 @@ from hfpipe.hub.files import (
 )
 from hfpipe.hub.repository import Upload
 from hfpipe.hub.scrubbing import scrub, scrub_record
+from hfpipe.records.durable import write_whole
 from hfpipe.records.inference_settings import INFERENCE_FILE
+from hfpipe.records.manifest import MANIFEST_FILE, Manifest, hash_file, read_manifest
+from hfpipe.records.manifest import list_files as list_manifest_files
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
@@ -85,7 +89,7 @@ def write_card(run_dir: Path) -> None:
     run = read_json(run_dir / RUN_FILE)
     facts = _final_facts(run_dir, run)
     text = render_card(CardFacts(**facts, name=run_dir.resolve().name, model_id=THIS_FOLDER, examples=_examples(run)))
-    (run_dir / CARD).write_text(text, encoding="utf-8")
+    write_whole(run_dir / CARD, text)
     write_json(run_dir / RUN_FILE, {**run, _CARD_KEY: _hash(text)})
 
 
@@ -197,10 +201,26 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _add_state(run_dir: Path, run: Mapping[str, Any], checkpoint: Path, folder: Path) -> None:
-    names = [path.name for path in checkpoint.iterdir() if is_allowed(f"{LAST_CHECKPOINT}/{path.name}")]
+    paths = [path.name for path in checkpoint.iterdir() if path.name != MANIFEST_FILE]
+    names = [name for name in paths if is_allowed(f"{LAST_CHECKPOINT}/{name}")]
     _fill(checkpoint, folder, sorted(names))
+    _name_base_model(run, folder)
+    _seal(checkpoint, folder)
     _write_json(folder / RUN_FILE, scrub_record(run))
     _cut_history(run_dir, folder, step_of(checkpoint))
+
+
+def _seal(checkpoint: Path, folder: Path) -> None:
+    """Give the copy of a checkpoint its own manifest: rewritten files are hashed anew, and weights are not."""
+    manifest = read_manifest(checkpoint)
+    if isinstance(manifest, Problem):  # it was no checkpoint to go on from here either
+        return
+    files = {
+        name: hash_file(folder / name) if name in _WITH_PATHS else manifest.files[name]
+        for name in list_manifest_files(folder)
+        if name in manifest.files
+    }
+    (folder / MANIFEST_FILE).write_bytes(Manifest(manifest.stamp, files).render())
 
 
 def _name_base_model(run: Mapping[str, Any], folder: Path) -> None:

@@ -7,15 +7,15 @@ that knew nothing of the Hub is pushed all the same. A finished run's top is alw
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import get_token
 
 from hfpipe.config.hub_rules import is_branch_name, is_repository_name
 from hfpipe.errors import HubError, Problem
-from hfpipe.hub.files import CURVE, LAST_CHECKPOINT, check_files
+from hfpipe.hub.delivery import complete_and_push, describe_commit
+from hfpipe.hub.files import LAST_CHECKPOINT, check_files
+from hfpipe.hub.pending import PushOptions, deliver_all, describe_pushed, find_same_place
 from hfpipe.hub.prepare import (
     Naming,
     Prepared,
@@ -25,39 +25,15 @@ from hfpipe.hub.prepare import (
     prepare_final,
     prepare_state,
 )
+from hfpipe.hub.pushed import list_pushes, record_push
 from hfpipe.hub.repository import Repository, Target, limit_waiting, open_repository
+from hfpipe.hub.spool import Spool
 from hfpipe.records.opening import read_run
-from hfpipe.records.run_directory import CHECKPOINTS, HISTORY_FILE, RUN_FILE, list_checkpoints, read_history, read_json
-from hfpipe.records.sessions import add_facts, saved_settings
+from hfpipe.records.run_directory import CHECKPOINTS, list_checkpoints, read_json
+from hfpipe.records.sessions import saved_settings
 
-PUSHES = "pushes"
 NEWEST, BEST = "newest", "best"
 _STATE_FILE = "trainer_state.json"
-
-
-@dataclass(frozen=True)
-class PushOptions:
-    """What the command line says; None and empty leave it to the run's settings."""
-
-    hub_model_id: str | None = None
-    public: bool = False
-    revision: str | None = None
-    tag: str | None = None
-    checkpoints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """A commit that was made."""
-
-    step: int
-    commit: str
-    repository: str
-    url: str
-    private: bool
-    revision: str
-    tag: str | None
-    is_final: bool
 
 
 def push_run(run_dir: Path, options: PushOptions, *, dry_run: bool = False) -> Iterator[str]:
@@ -78,11 +54,11 @@ def push_run(run_dir: Path, options: PushOptions, *, dry_run: bool = False) -> I
         if target.private and not repository.private:
             yield f"{repository.name} exists and is public: everybody can read what is pushed"
         is_done = read_run(run_dir)["status"] == "done"
+        if is_done and Spool(run_dir).folder.is_dir():
+            yield from _push_after_pending(run_dir, repository, commits)
+            return
         for prepared in commits:
-            is_final = is_done and prepared is commits[-1]
-            pushed = push_prepared(repository, prepared, is_final=is_final)
-            record_push(run_dir, pushed)
-            yield f"pushed: {pushed.url} (commit {pushed.commit[:8]})"
+            yield _push_prepared(run_dir, repository, prepared, is_final=is_done and prepared is commits[-1])
 
 
 def find_target(run_dir: Path, options: PushOptions) -> Target:
@@ -165,46 +141,26 @@ def describe_push(run_dir: Path, target: Target, commits: Sequence[Prepared], *,
         yield "README.md was edited since the run wrote it: it is pushed as it is"
 
 
-def push_prepared(repository: Repository, prepared: Prepared, *, is_final: bool) -> Pushed:
-    """Complete the folder of a commit by curve and card, make the commit, and return where it is.
-
-    Raises:
-        HubError: As `Repository.push`.
-    """
-    folder = prepared.upload.folder
-    if (folder / HISTORY_FILE).is_file() and not (folder / CURVE).exists():
-        from hfpipe.evaluation.plots import plot_loss_curve
-
-        plot_loss_curve(read_history(folder / HISTORY_FILE), folder / CURVE)
-    prepared.write_card(repository.name, private=repository.private)
-    commit = repository.push(prepared.upload)
-    return Pushed(
-        prepared.step,
-        commit,
-        repository.name,
-        repository.url,
-        repository.private,
-        repository.revision,
-        prepared.upload.tag,
-        is_final,
-    )
+def _push_after_pending(run_dir: Path, repository: Repository, commits: Sequence[Prepared]) -> Iterator[str]:
+    """Push a finished run to where saves of it are pending: these first, or they would cover the finished model."""
+    spool = Spool(run_dir)
+    with spool.hold():
+        pending = find_same_place(spool.list_pending(), repository)
+        yield from deliver_all(spool, [entry for entry in pending if not entry.is_final])
+        for prepared in commits:
+            yield _push_prepared(run_dir, repository, prepared, is_final=prepared is commits[-1])
+        for entry in pending:
+            if entry.is_final:  # it has just been delivered
+                spool.remove(entry)
+        spool.close()
 
 
-def record_push(run_dir: Path, pushed: Pushed) -> None:
-    """Write into the record of a run which commit holds which step."""
-    facts = {key: value for key, value in vars(pushed).items() if key not in ("url", "private")}
-    add_facts(run_dir, {PUSHES: [*list_pushes(run_dir), facts]})
-
-
-def list_pushes(run_dir: Path) -> list[Mapping[str, Any]]:
-    """Return the commits that hold something of a run, oldest first."""
-    pushes: list[Mapping[str, Any]] = read_json(run_dir / RUN_FILE).get(PUSHES, [])
-    return pushes
-
-
-def is_pushed(run_dir: Path) -> bool:
-    """Tell whether a commit holds the finished model."""
-    return any(pushed["is_final"] for pushed in list_pushes(run_dir))
+def _push_prepared(run_dir: Path, repository: Repository, prepared: Prepared, *, is_final: bool) -> str:
+    """Make the commit now, on top of what is there, record it, and return the line that tells of it."""
+    commit = complete_and_push(repository, prepared)
+    pushed = describe_commit(repository, prepared, commit=commit, is_final=is_final)
+    record_push(run_dir, pushed)
+    return describe_pushed(pushed)
 
 
 def find_final_tag(run_dir: Path, repository: str, *, steps: Collection[int] = ()) -> str | None:

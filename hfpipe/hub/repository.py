@@ -1,11 +1,16 @@
 """A repository on the Hub: found or made, written to one commit at a time, and read.
 
-Every request has a time limit: the client's own has none, and a connection that hangs would hang its process. It is
-set for the whole process, so uploads are the business of a process of their own (`worker`) or of the command line.
+A commit names the one it goes on top of and carries an id in its message, so one whose answer was lost is found again
+and never made twice. Every request has a time limit: the client's own has none, and a connection that hangs would hang
+its process. It is set for the whole process, so uploads are the business of a process of their own (`worker`) or of the
+command line.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,8 @@ from hfpipe.errors import HubError, Problem
 from hfpipe.hub.answers import LOG_IN, explained
 from hfpipe.hub.files import check_files, is_managed
 
+AtHome = Callable[[], AbstractContextManager[None]]
+
 MAIN = "main"
 SECONDS_OF_SILENCE = 30.0
 
@@ -41,13 +48,19 @@ class Target:
 class Upload:
     """One commit: what lies in `folder` takes the place of the same `folders` of the repository.
 
-    Of the TOP that is every file of ours, of the others everything. `tag` names the commit.
+    Of the TOP that is every file of ours, of the others everything. `tag` names the commit, `id` is in its message.
     """
 
     folder: Path
     message: str
     folders: tuple[str, ...]
     tag: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def mark(self) -> str:
+        """The line of the commit's message by which it is found again."""
+        return f"hfpipe-revision: {self.id}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the upload for a message to another process."""
@@ -56,7 +69,7 @@ class Upload:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Upload":
         """Return the upload of such a message."""
-        return cls(Path(value["folder"]), value["message"], tuple(value["folders"]), value["tag"])
+        return cls(**{**value, "folder": Path(value["folder"]), "folders": tuple(value["folders"])})
 
 
 @dataclass(frozen=True)
@@ -74,38 +87,89 @@ class Repository:
         page = f"{self.api.endpoint}/{self.name}"
         return page if self.revision == MAIN else f"{page}/tree/{self.revision}"
 
-    def push(self, upload: Upload) -> str:
-        """Make the commit and return its id; where nothing differs, that of the newest.
+    def find_tip(self) -> str:
+        """Return the newest commit.
 
         Raises:
-            HubError: If a file must not travel, or the Hub refuses or cannot be reached.
+            HubError: If the Hub refuses or cannot be reached.
         """
-        paths = check_files(upload.folder, token=get_token())
         with explained(self.name):
-            there = self.api.list_repo_files(self.name, revision=self.revision)
+            info = self.api.repo_info(self.name, revision=self.revision, timeout=SECONDS_OF_SILENCE)
+        return str(info.sha)
+
+    def find_title(self, commit: str) -> str:
+        """Return the first line of the message of a commit.
+
+        Raises:
+            HubError: If the Hub refuses or cannot be reached.
+        """
+        with explained(self.name):
+            commits = self.api.list_repo_commits(self.name, revision=self.revision)
+        return next((each.title for each in commits if each.commit_id == commit), commit[:8])
+
+    def find_made(self, upload: Upload, *, since: str) -> str | None:
+        """Return the commit that an upload became, looked for among those after the commit `since`.
+
+        Raises:
+            HubError: If the Hub refuses or cannot be reached.
+        """
+        with explained(self.name):
+            commits = self.api.list_repo_commits(self.name, revision=self.revision)
+        newer = takewhile(lambda commit: commit.commit_id != since, commits)
+        return next((commit.commit_id for commit in newer if upload.mark in commit.message), None)
+
+    def push(
+        self, upload: Upload, *, tip: str, begin: Callable[[], None] = lambda: None, at_home: AtHome = nullcontext
+    ) -> str:
+        """Make the commit on top of `tip` and return its id; where nothing differs, that of the tip.
+
+        `begin` is called before the commit is asked for, and what takes time without the Hub is done within `at_home`.
+
+        Raises:
+            HubError: If a file must not travel, or the Hub refuses or cannot be reached, or has moved on from the tip.
+        """
+        with at_home():
+            paths = check_files(upload.folder, token=get_token())
+            additions = [CommitOperationAdd(path, upload.folder / path) for path in paths]
+        with explained(self.name):
+            there = self.api.list_repo_files(self.name, revision=tip)
             gone = [path for path in there if is_managed(path, upload.folders) and path not in paths]
             operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
-                *(CommitOperationAdd(path, upload.folder / path) for path in paths),
+                *additions,
                 *(CommitOperationDelete(path, is_folder=False) for path in gone),
             ]
-            made = self.api.create_commit(self.name, operations, commit_message=upload.message, revision=self.revision)
-        if upload.tag is not None:
-            self._tag(upload.tag, made.oid)
+            begin()
+            made = self.api.create_commit(
+                self.name,
+                operations,
+                commit_message=upload.message,
+                commit_description=upload.mark,
+                revision=self.revision,
+                parent_commit=tip,
+            )
         return str(made.oid)
 
-    def _tag(self, tag: str, commit: str) -> None:
-        """Put a tag on a commit; one of an earlier push of the same step is moved."""
+    def tag(self, tag: str, commit: str) -> None:
+        """Put a tag on a commit; one of an earlier push of the same step is moved.
+
+        Raises:
+            HubError: If the Hub refuses or cannot be reached.
+        """
         with explained(f"{self.name}: tag {tag}"):
             refs = self.api.list_repo_refs(self.name)
-            if tag in [ref.name for ref in refs.tags]:
+            there = {ref.name: ref.target_commit for ref in refs.tags}
+            if there.get(tag) == commit:
+                return
+            if tag in there:
                 self.api.delete_tag(self.name, tag=tag)
             self.api.create_tag(self.name, tag=tag, revision=commit)
 
 
-def limit_waiting() -> None:
-    """Give every request of this process a time limit."""
+def limit_waiting(hooks: Mapping[str, list[Callable[..., None]]] | None = None) -> None:
+    """Give every request of this process a time limit, and `hooks` of the client's HTTP library beside its own."""
     session = get_session()
-    kind, hooks = type(session), session.event_hooks
+    kind, own = type(session), session.event_hooks
+    hooks = {name: [*own.get(name, []), *(hooks or {}).get(name, [])] for name in ("request", "response")}
     huggingface_hub.set_client_factory(
         lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=SECONDS_OF_SILENCE)
     )

@@ -1,224 +1,128 @@
-"""Uploads beside a training: a queue, a thread that waits, and a process that does the work.
+"""The delivering process of a run, as the training process sees it: started, urged, waited for a moment, ended.
 
-Nothing here ever stops or slows the run: what is handed over is done when it is done, a save that still waits when a
-newer one comes is dropped for it, and what has not arrived when the waiting ends is told. The process can be ended at
-any moment, which a thread inside a request cannot.
+Nothing here ever stops or slows the run, and no thread runs beside it: what is due lies in the spool, and the process
+(`worker`) reads it there. It is ended with the run, for a process that nobody knows of is nothing a user expects; what
+is not delivered then stays in the spool.
 """
 
-import json
 import logging
 import os
-import shutil
+import select
 import subprocess
 import sys
-import threading
 import time
-from collections import deque
-from dataclasses import asdict, dataclass, field
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import hfpipe
-from hfpipe.hub.prepare import Prepared
-from hfpipe.hub.push import Pushed
-from hfpipe.hub.repository import Target
+from hfpipe.hub.worker import AWAY, BEAT, FAILED, HOME, LOOK, NOW
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 2  # the client itself repeats what fails in passing
-SECONDS_BETWEEN_ATTEMPTS = 2.0
+SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_BETWEEN_WORDS = 15.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """A commit to be made. `gives_way` is whether a newer one takes its place while it waits."""
-
-    prepared: Prepared
-    gives_way: bool = False
-    is_final: bool = False
-    size_bytes: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        files = (path for path in self.prepared.upload.folder.rglob("*") if path.is_file())
-        object.__setattr__(self, "size_bytes", sum(path.stat().st_size for path in files))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: the commit where it arrived, else why not."""
-
-    step: int
-    is_final: bool
-    pushed: Pushed | None = None
-    problems: tuple[str, ...] = ()
 
 
 @dataclass
 class Uploads:
-    """The queue of a run; used by one thread of the training process."""
+    """The delivering process of the run in `run_dir`; used by one thread."""
 
-    target: Target
-    _waiting: deque[Job] = field(default_factory=deque)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _busy: Job | None = None
-    _is_closing: bool = False
-    _process: "subprocess.Popen[str] | None" = None
-    _thread: threading.Thread | None = None
-    _outcomes: list[Outcome] = field(default_factory=list)
+    run_dir: Path
+    _process: "subprocess.Popen[bytes] | None" = None
+    _is_at_home: bool = True
+    _is_failing: bool = False
 
-    def put(self, job: Job) -> None:
-        """Hand a commit over; returns at once."""
-        with self._changed:
-            for older in [each for each in self._waiting if each.gives_way]:
-                self._waiting.remove(older)
-                _discard(older)
-            self._waiting.append(job)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="hub uploads", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+    def wake(self, word: bytes = LOOK) -> None:
+        """Say that there is something to deliver; starts the process if there is none, and returns at once."""
+        try:
+            # what it says is read now and then, or the pipe would be full when it matters
+            if self._process is None or self._process.poll() is not None or self._read_signs(0) is None:
+                self._start()
+            self._say(word)
+        except BrokenPipeError:  # it was just ending
+            self._start()
 
-    def take_outcomes(self) -> list[Outcome]:
-        """Return what has ended since the last call."""
-        with self._changed:
-            taken, self._outcomes = self._outcomes, []
-        return taken
+    def wait(self, is_done: Callable[[], bool], *, quiet: float, longest: float) -> None:
+        """Wait until `is_done`, as long as the Hub takes what is sent: at most `quiet` seconds without a sign of that.
 
-    def count_bytes(self) -> int:
-        """Return what waits or is under way, in bytes; the Hub may have some of it already."""
-        with self._changed:
-            return sum(job.size_bytes for job in (*self._waiting, *([self._busy] if self._busy else [])))
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until all is done, at most so long; say so now and then. Return whether it is."""
-        end = time.monotonic() + seconds
-        with self._changed:
-            while self._waiting or self._busy:
-                left = end - time.monotonic()
-                if left <= 0:
-                    return False
-                if not self._changed.wait(min(left, SECONDS_BETWEEN_WORDS)):
-                    logger.info("still pushing to %s; waiting up to %d s more", self.target.name, left)
-        return True
+        In all it waits for `longest` seconds at most.
+        """
+        self.wake(NOW)
+        began = told = last = time.monotonic()
+        spent = 0.0
+        while not is_done():
+            signs = self._read_signs()
+            now = time.monotonic()
+            if signs is None or now - began > longest:
+                return
+            # importing, drawing and hashing are no fault of the Hub, unless they are done again after a failure
+            is_excused = self._is_at_home and not self._is_failing
+            spent = 0.0 if BEAT in signs else spent if is_excused else spent + now - last
+            last = now
+            if spent > quiet:
+                return
+            if now - told > SECONDS_BETWEEN_WORDS:
+                logger.info("still pushing; waiting up to %d s more while it advances", longest - (now - began))
+                told = now
 
     def close(self) -> None:
-        """End the process and the thread; what was not done counts as failed."""
-        with self._changed:
-            self._is_closing = True
-            unfinished = list(self._waiting)
-            self._waiting.clear()
-            self._outcomes += [_failure(job, "there was no time for it") for job in unfinished]
-            self._changed.notify_all()
-            process = self._process
-        if process is not None:
-            process.kill()
-        if self._thread is not None:
-            self._thread.join()
-        if process is not None:
-            _close_pipes(process)
-        for job in unfinished:
-            _discard(job)
+        """End the process, at once and whatever it is doing."""
+        if self._process is not None:
+            _end(self._process)
+        self._process, self._is_at_home, self._is_failing = None, True, False
 
-    def _work(self) -> None:
-        while (job := self._next()) is not None:
-            outcome = self._push(job)
-            _discard(job)
-            with self._changed:
-                self._outcomes.append(outcome)
-                self._busy = None
-                self._changed.notify_all()
+    def _start(self) -> None:
+        self.close()
+        self._process = start_worker(self.run_dir)
+        # a session that fails ends without a word
+        weakref.finalize(self, _end, self._process)
 
-    def _next(self) -> Job | None:
-        with self._changed:
-            while not self._waiting and not self._is_closing:
-                self._changed.wait()
-            self._busy = self._waiting.popleft() if self._waiting and not self._is_closing else None
-            return self._busy
+    def _say(self, word: bytes) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(BlockingIOError):  # it has words enough to read
+            os.write(self._process.stdin.fileno(), word)
 
-    def _push(self, job: Job) -> Outcome:
-        answer: dict[str, Any] = {}
-        for attempt in range(1, ATTEMPTS + 1):
-            answer = self._ask(job)
-            is_last = attempt == ATTEMPTS or "pushed" in answer or not answer["may_work_later"]
-            if is_last or self._rest(SECONDS_BETWEEN_ATTEMPTS):
-                break
-        if "pushed" not in answer:
-            return _failure(job, *answer["problems"])
-        return Outcome(job.prepared.step, job.is_final, Pushed(**answer["pushed"]))
-
-    def _rest(self, seconds: float) -> bool:
-        """Wait before another attempt; return whether there is no use in one, since a newer job waits or all ends."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_closing or bool(self._waiting), timeout=seconds)
-            return self._is_closing or bool(self._waiting)
-
-    def _ask(self, job: Job) -> dict[str, Any]:
-        process = self._start()
-        if process is None or process.stdin is None or process.stdout is None:
-            return _failed("there was no time for it")
-        asked = {
-            "target": asdict(self.target),
-            "upload": job.prepared.upload.to_json(),
-            "step": job.prepared.step,
-            "is_final": job.is_final,
-            "private_card": job.prepared.private_card,
-            "public_card": job.prepared.public_card,
-        }
-        try:
-            process.stdin.write(json.dumps(asked) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except (OSError, ValueError):  # it was ended while we wrote
-            line = ""
-        if line:
-            return dict(json.loads(line))
-        code = process.wait()
-        return _failed("there was no answer in time" if self._is_closing else f"the pushing process left with {code}")
-
-    def _start(self) -> "subprocess.Popen[str] | None":
-        with self._changed:
-            if self._is_closing:
-                return None
-            if self._process is None or self._process.poll() is not None:
-                if self._process is not None:
-                    _close_pipes(self._process)
-                self._process = start_worker()
-            return self._process
+    def _read_signs(self, seconds: float = SECONDS_BETWEEN_LOOKS) -> bytes | None:
+        """Return what the process said within a moment, None where it has ended."""
+        assert self._process is not None and self._process.stdout is not None
+        stream = self._process.stdout.fileno()
+        if not select.select([stream], [], [], seconds)[0]:
+            return b""
+        signs = os.read(stream, 65536)
+        if HOME in signs or AWAY in signs:
+            self._is_at_home = signs.rfind(HOME) > signs.rfind(AWAY)
+        if FAILED in signs or BEAT in signs:
+            self._is_failing = signs.rfind(FAILED) > signs.rfind(BEAT)
+        if not signs:
+            self.close()
+        return signs or None
 
 
-def start_worker() -> "subprocess.Popen[str]":
-    """Start the process that uploads; it ends when its input does, and so with the one that started it."""
+def start_worker(run_dir: Path) -> "subprocess.Popen[bytes]":
+    """Start the process that delivers; it ends when its input does, and so with the one that started it."""
     package = str(Path(hfpipe.__file__).parents[1])
     path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
-    return subprocess.Popen(
-        [sys.executable, "-m", "hfpipe.hub.worker"],
+    # Xet sends by a way of its own, without a time limit and without a sign of whether it advances
+    client = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hfpipe.hub.worker", str(run_dir.resolve())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        bufsize=0,
+        env={**os.environ, "PYTHONPATH": path, **client},
     )
+    assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)
+    return process
 
 
-def _close_pipes(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        if pipe is not None and not pipe.closed:
-            try:
-                pipe.close()
-            except OSError:  # what was not written has nobody to read it
-                continue
-
-
-def _failed(reason: str) -> dict[str, Any]:
-    """Return the answer of a process that gave none."""
-    return {"problems": [reason], "may_work_later": True}
-
-
-def _failure(job: Job, *problems: str) -> Outcome:
-    return Outcome(job.prepared.step, job.is_final, problems=problems)
-
-
-def _discard(job: Job) -> None:
-    shutil.rmtree(job.prepared.upload.folder, ignore_errors=True)
+        if pipe is not None:
+            pipe.close()

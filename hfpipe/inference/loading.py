@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -32,9 +30,11 @@ from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.predict import Treatment, find_problem_type
 from hfpipe.models.adapters import ADAPTER_CONFIG
 from hfpipe.models.bars import without_weight_bars
-from hfpipe.models.checkpoint_files import CONFIG_FILE, find_weights_problem
+from hfpipe.models.checkpoint_files import find_weights_problem
+from hfpipe.models.foreign_files import CONFIG_FILE, find_problems
 from hfpipe.models.limits import find_length_limit, find_vocabulary_size
-from hfpipe.models.tokenizers import is_blank
+from hfpipe.models.sources import UNUSABLE
+from hfpipe.models.tokenizers import is_blank, read_tokenizer
 from hfpipe.records.inference_settings import InferenceSettings, read_inference_settings
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, list_checkpoints, read_json
 
@@ -118,8 +118,8 @@ def _open_folder(folder: Path, kind: Kind, must_be_done: bool) -> None:
         if (folder / ADAPTER_CONFIG).is_file():
             rule = "holds an adapter without the model it changes; a finished run has them merged at its top"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy="name the output_dir of a finished run"))
-    _check_kind(folder, read_json(folder / CONFIG_FILE), kind)
     _check_weights(folder)
+    _check_kind(folder, read_json(folder / CONFIG_FILE), kind)
 
 
 def _read_run_of(folder: Path) -> Mapping[str, Any]:
@@ -181,8 +181,9 @@ def _check_problem_type(place: str, config: Mapping[str, Any]) -> None:
 
 def _check_weights(folder: Path) -> None:
     problem = find_weights_problem(folder)
-    if problem is not None:
-        raise CheckpointError(problem)
+    problems = [*find_problems(folder), *([] if problem is None else [problem])]
+    if problems:
+        raise CheckpointError(problems)
 
 
 def _label_names(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -194,9 +195,14 @@ def _load_model(family: Any, folder: Path, dtype: torch.dtype | str) -> PreTrain
     try:
         with without_weight_bars():
             model, info = family.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,  # unsaid, transformers would ask at the terminal
+                output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except UNUSABLE as error:
         rule = f"cannot be loaded ({_first_line(error)})"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy="get or train it again")) from error
     if info["missing_keys"]:
@@ -210,8 +216,8 @@ def _load_model(family: Any, folder: Path, dtype: torch.dtype | str) -> PreTrain
 def _load_tokenizer(folder: Path, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
     remedy = "save the model's tokenizer beside it"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+        tokenizer = read_tokenizer(folder)
+    except UNUSABLE as error:
         rule = f"its tokenizer cannot be loaded ({_first_line(error)})"
         raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy)) from error
     if is_blank(tokenizer):

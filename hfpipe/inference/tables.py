@@ -157,7 +157,13 @@ def _write_fields(writer: "csv.DictWriter[str]", row: Mapping[str, object]) -> N
 
 
 def _json_line(value: object) -> str:
+    return json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _without_nan(value: object) -> object:
+    """Return the value with null for numbers that JSON has not, and Parquet has."""
     if isinstance(value, Mapping):
-        # Parquet has numbers JSON has not
-        value = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in value.items()}
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,20 +6,24 @@ weights that lie outside the checkpoint's own folder.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.foreign_files import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    SMALL_SUFFIXES,
+    WEIGHTS_FILE,
+    find_index_problem,
+    find_problems,
+)
+from hfpipe.pickles import is_named_so
 from hfpipe.records.run_directory import read_json
 from hfpipe.repositories import Listing, Unreachable, Wanted, commit_of, download, find_cached, look_up, missing_problem
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-
-_SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".py", ".tiktoken", ".spm", ".bpe", ".codes", ".vocab")
-_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +38,7 @@ def fetch_checkpoint(wanted: Wanted, *, with_weights: bool) -> Path:
     """
     try:
         listing = look_up(wanted)
+        _check_commit(wanted, listing)
         if wanted.key == "model_name_or_path":
             _check_listing(wanted, listing)
         folder = download(wanted, [name for name in listing.files if _is_small(name)])
@@ -45,22 +50,63 @@ def fetch_checkpoint(wanted: Wanted, *, with_weights: bool) -> Path:
 
 
 def find_weights_problem(folder: Path) -> Problem | None:
-    """Return what speaks against loading the weights in `folder`, whose place is the file at fault."""
+    """Return what speaks against loading the weights in `folder`, whose place is the file at fault.
+
+    The map of weights, where there is one, decides which are downloaded, so these need not be there yet.
+    """
+    is_single = (folder / WEIGHTS_FILE).is_file()
+    if (folder / INDEX_FILE).is_file():
+        return find_index_problem(folder / INDEX_FILE, is_whole=not is_single and commit_of(folder) is None)
+    if is_single:
+        return None
+    pickled = sorted(path.name for path in folder.iterdir() if is_named_so(path.name))
+    if not pickled:
+        return Problem(str(folder), rule=f"holds no {WEIGHTS_FILE}", remedy="name a folder that holds weights")
+    rule = "the weights are a pickle file, and reading one can run any code it carries"
+    return Problem(str(folder / pickled[0]), rule=rule, remedy=f"save the model as {WEIGHTS_FILE} where you trust it")
+
+
+def find_weight_files(folder: Path) -> list[Path]:
+    """Return the files of the weights in `folder` that a run reads, their map among them; none where there are none."""
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
     index = folder / INDEX_FILE
-    if index.is_file():
-        outside = sorted(name for name in _indexed_files(index) if Path(name).name != name)
-        if outside:
-            rule = "names weights outside its own folder"  # transformers would load them without a word
-            return Problem(str(index), outside[0], rule, "get the checkpoint from its source again")
-    elif not (folder / WEIGHTS_FILE).is_file():
-        pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLE_SUFFIXES)
-        if not pickled:
-            rule = f"holds no {WEIGHTS_FILE}"
-            return Problem(str(folder), rule=rule, remedy="name a folder that holds weights")
-        rule = "the weights are a pickle file, and reading one can run any code it carries"
-        remedy = f"save the model as {WEIGHTS_FILE} where you trust it"
-        return Problem(str(folder / pickled[0]), rule=rule, remedy=remedy)
-    return None
+    return [index, *(folder / name for name in sorted(_indexed_files(index)))] if index.is_file() else []
+
+
+def check_folder(folder: Path, key: str, *, runs_code: bool = False) -> None:
+    """Refuse a folder whose config, tokenizer or weights must not be loaded, which the setting `key` names.
+
+    Raises:
+        ConfigError: With all that speaks against it.
+    """
+    problems = find_problems(folder, runs_code=runs_code)
+    if problems:
+        raise ConfigError([_under_key(key, problem) for problem in problems])
+
+
+def _under_key(key: str, problem: Problem) -> Problem:
+    return Problem(key, f"{problem.place}: {problem.value}".rstrip(": "), problem.rule, problem.remedy)
+
+
+def check_weights(folder: Path, key: str) -> None:
+    """Refuse a folder without weights that may be loaded.
+
+    Raises:
+        ConfigError: If there are none in safetensors, or the map of weights leads elsewhere.
+    """
+    problem = find_weights_problem(folder)
+    if problem is not None:
+        raise ConfigError(_under_key(key, problem))
+
+
+def _check_commit(wanted: Wanted, listing: Listing) -> None:
+    """Raise a ConfigError where a branch or tag bears the name of a commit, and another one stands behind it."""
+    if _COMMIT.fullmatch(wanted.revision) and listing.commit != wanted.revision:
+        rule = f"stands for commit {listing.commit}, although it looks like one itself"
+        raise ConfigError(
+            Problem(wanted.revision_key, wanted.revision, rule, "name the commit that you have looked at")
+        )
 
 
 def _check_listing(wanted: Wanted, listing: Listing) -> None:
@@ -72,7 +118,7 @@ def _check_listing(wanted: Wanted, listing: Listing) -> None:
         raise ConfigError(Problem(wanted.key, wanted.name, f"has no {CONFIG_FILE}", remedy))
     if WEIGHTS_FILE in listing.files or INDEX_FILE in listing.files:
         return
-    pickled = [name for name in listing.files if "/" not in name and name.endswith(_PICKLE_SUFFIXES)]
+    pickled = [name for name in listing.files if "/" not in name and is_named_so(name)]
     if pickled:
         rule = f"its weights are a pickle file ({pickled[0]}), and reading one can run any code it carries"
         remedy = f"convert it to {WEIGHTS_FILE} where you trust it, or name a revision that has it"
@@ -115,7 +161,7 @@ def _indexed_files(index: Path) -> set[str]:
 
 
 def _is_small(name: str) -> bool:
-    return "/" not in name and name.endswith(_SMALL_SUFFIXES)
+    return "/" not in name and name.endswith(SMALL_SUFFIXES)
 
 
 def find_commit(name_or_path: str | None) -> str | None:

@@ -17,12 +17,19 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.models.checkpoint_files import fetch_checkpoint, find_weights_problem
+from hfpipe.models.checkpoint_files import check_folder, check_weights, fetch_checkpoint
 from hfpipe.models.overrides import apply_overrides
+from hfpipe.pickles import RULE, is_named_so
 from hfpipe.repositories import Wanted
 
 DEMO_ENCODER = "demo:minilm"
 DEMO_ENCODER_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+# What transformers raises for config.json and tokenizer files whose values are of other kinds is not told apart.
+UNUSABLE = (
+    *(OSError, ValueError, ImportError, RuntimeError, SafetensorError, StrictDataclassError),
+    *(TypeError, KeyError, AttributeError, IndexError),
+)
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -34,8 +41,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 def find_checkpoint(settings: ModelSettings, *, key: str = "model_name_or_path", with_weights: bool = False) -> str:
     """Return the folder of the checkpoint that the setting `key` names, downloaded where it is on the Hub.
 
-    Weights are large, so they are there only `with_weights`. The revision is one of the model's repository; that of a
-    tokenizer named by itself is its main branch.
+    Weights are large, so they are there only `with_weights`. A tokenizer named by itself has a revision of its own.
 
     Raises:
         ConfigError: If the demo encoder is asked for and its package is not installed, a path does not exist, the Hub
@@ -47,25 +53,29 @@ def find_checkpoint(settings: ModelSettings, *, key: str = "model_name_or_path",
         return str(_find_demo_encoder(key))
     folder = Path(name).expanduser()
     if folder.is_dir():
+        check_folder(folder, key, runs_code=settings.trust_remote_code)
         if with_weights:
-            _check_weights(folder, key)
+            check_weights(folder, key)
         return str(folder)
+    if folder.is_file():
+        rule, remedy = "is a file", "give the folder that holds it, with its config.json and tokenizer"
+        if is_named_so(name):
+            rule, remedy = RULE, "convert it to safetensors where you trust it, and give the folder"
+        raise ConfigError(Problem(key, name, rule, remedy))
     if name.startswith((".", "/", "~")):
         raise ConfigError(Problem(key, name, "no such folder", "give a folder with a config.json, or a Hub name"))
-    revision = settings.model_revision if key == "model_name_or_path" else "main"
-    wanted = Wanted("model", name, revision, key, "model_revision", settings.cache_dir)
-    return str(fetch_checkpoint(wanted, with_weights=with_weights))
+    is_model = key == "model_name_or_path"
+    revision = settings.model_revision if is_model else settings.tokenizer_revision
+    revision_key = "model_revision" if is_model else "tokenizer_revision"
+    wanted = Wanted("model", name, revision, key, revision_key, settings.cache_dir)
+    folder = fetch_checkpoint(wanted, with_weights=with_weights)
+    check_folder(folder, key, runs_code=settings.trust_remote_code)
+    return str(folder)
 
 
 def is_on_hub(name: str | None) -> bool:
     """Tell whether a checkpoint of this name would be looked for on the Hub."""
     return name is not None and name != DEMO_ENCODER and not Path(name).expanduser().is_dir()
-
-
-def _check_weights(folder: Path, key: str) -> None:
-    problem = find_weights_problem(folder)
-    if problem is not None:
-        raise ConfigError(Problem(key, f"{problem.place}: {problem.value}".rstrip(": "), problem.rule, problem.remedy))
 
 
 def building_options(settings: ModelSettings) -> dict[str, Any]:
@@ -102,7 +112,7 @@ def explained_loading(key: str, value: str) -> Iterator[None]:
     """Turn what transformers raises for a checkpoint or shape it cannot use into a ConfigError that names `key`."""
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except UNUSABLE as error:
         raise ConfigError(Problem(key, value, "cannot be loaded", _reason(error))) from error
 
 
@@ -112,6 +122,8 @@ def _reason(error: Exception) -> str:
         return str(error).strip().splitlines()[-1].strip()
     if isinstance(error, SafetensorError):
         return f"its weights are cut short or broken ({first_line}); get them again"
+    if "custom code" in first_line:
+        return "it brings code of its own; read that, and set trust_remote_code: true"
     if "ignore_mismatched_sizes" in first_line:  # all that transformers says of it here; its table went to the log
         return "its weights have other shapes than this config; see config_overrides"
     return first_line

@@ -13,11 +13,16 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hfpipe.config import ModelSettings
-from hfpipe.errors import ConfigError, Problem
+from hfpipe.errors import CheckpointError, ConfigError, Problem
+from hfpipe.models.foreign_files import find_problems
 from hfpipe.models.sources import explained_loading, find_checkpoint
+from hfpipe.pickles import RULE, find_pickled
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
+
+_FILES = ("tokenizer.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
+_BESIDE_IT = "save the model's tokenizer beside it, or name one by tokenizer_name"
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
@@ -29,14 +34,36 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
     key = "tokenizer_name" if settings.tokenizer_name else "model_name_or_path"
     name = str(settings.tokenizer_name or settings.model_name_or_path)
     checkpoint = find_checkpoint(settings, key=key)
+    _refuse_pickled(Path(checkpoint), key)
     with explained_loading(key, name):
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=settings.trust_remote_code)
+        tokenizer = read_tokenizer(Path(checkpoint), trust_remote_code=settings.trust_remote_code)
     if is_blank(tokenizer):
-        remedy = "save the model's tokenizer beside it, or name one by tokenizer_name"
-        raise ConfigError(Problem(key, name, "holds no tokenizer", remedy))
+        raise ConfigError(Problem(key, name, "holds no tokenizer", _BESIDE_IT))
     tokenizer.padding_side = "right"
     tokenizer.truncation_side = "right"
     return tokenizer
+
+
+def _refuse_pickled(folder: Path, key: str) -> None:
+    """Raise a ConfigError where what would be the tokenizer of `folder` is pickle."""
+    is_there = any(next(folder.glob(pattern), None) for pattern in _FILES)
+    pickled = [path for path in find_pickled(folder) if "token" in path or "vocab" in path]
+    if pickled and not is_there:
+        raise ConfigError(Problem(key, f"{folder / pickled[0]}", RULE, _BESIDE_IT))
+
+
+def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in `folder`.
+
+    Raises:
+        ValueError: If tokenizers, which has no exception of its own, cannot read a file; and what transformers raises.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        if type(error) is Exception:
+            raise ValueError(str(error)) from error
+        raise
 
 
 def is_blank(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -48,10 +75,17 @@ def is_blank(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    """Return the tokenizer an earlier part of this run left in `folder`, None where there is none."""
+    """Return the tokenizer an earlier part of this run left in `folder`, None where there is none.
+
+    Raises:
+        CheckpointError: If a file of it leads elsewhere.
+    """
     if not (folder / "tokenizer_config.json").is_file():
         return None
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    problems = find_problems(folder)
+    if problems:
+        raise CheckpointError(problems)
+    return read_tokenizer(folder)
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int, *, show_progress: bool) -> PreTrainedTokenizerFast:

@@ -11,6 +11,7 @@ from hfpipe.errors import CheckpointError, Problem
 
 UNSET = "unset"
 FILES_SHOWN = 10
+SHA256_DIGITS, COMMIT_DIGITS, SHOWN_DIGITS = 64, 40, 12
 ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
 # Their rate after warm-up does not depend on the number of steps to come; DECAYING ones fall at the end of the run.
 OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")
@@ -25,15 +26,32 @@ def check_same_run(
     place_of: Callable[[str], str],
     is_done: bool = False,
 ) -> tuple[str, ...]:
-    """Return the keys that grew, as extendable settings may. Free settings may differ and are not returned.
-
-    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable or free, `place_of`
-    where the user set a key, and `is_done` whether the saved run has reached its end.
+    """Return the keys that grew, as extendable settings may; what `compare_settings` finds is raised.
 
     Raises:
         CheckpointError: If an identity setting differs, or an extendable one shrank or cannot grow here.
     """
-    changed = [key for key in _changed(saved, wanted) if change_of(key) != "free"]
+    grown, problems = compare_settings(saved, wanted, change_of=change_of, place_of=place_of, is_done=is_done)
+    if problems:
+        raise CheckpointError(problems)
+    return grown
+
+
+def compare_settings(
+    saved: Mapping[str, object],
+    wanted: Mapping[str, object],
+    *,
+    change_of: Callable[[str], str],
+    place_of: Callable[[str], str],
+    is_done: bool = False,
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Return the keys that grew, and a problem for each change that makes another run of it.
+
+    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable, splitting or free, `place_of`
+    where the user set a key, and `is_done` whether the saved run has reached its end. What splits a step may differ
+    here: whether its rows stay the same is known when the processes are.
+    """
+    changed = [key for key in find_changed(saved, wanted) if change_of(key) in ("identity", "extendable")]
     refusals = {
         key: _growth_refusal(key, saved, wanted, is_done=is_done)
         if change_of(key) == "extendable"
@@ -45,19 +63,17 @@ def check_same_run(
         for key, rule in refusals.items()
         if rule
     ]
-    if problems:
-        raise CheckpointError(problems)
-    return tuple(key for key, rule in refusals.items() if not rule)
+    return tuple(key for key, rule in refusals.items() if not rule), problems
 
 
 def check_same_files(saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Check that the data files, fingerprints by name, are those the run began with.
+    """Check that the files of data and model, fingerprints by name, are those the run began with.
 
     Raises:
         CheckpointError: If a file was changed, added or removed.
     """
     problems = [
-        Problem(name, rule=_file_change(name, saved, wanted), remedy=ANEW)
+        Problem(name, _short(wanted.get(name, "")), _file_change(name, saved, wanted), ANEW)
         for name in sorted(saved.keys() | wanted.keys())
         if saved.get(name) != wanted.get(name)
     ]
@@ -69,13 +85,21 @@ def check_same_files(saved: Mapping[str, str], wanted: Mapping[str, str]) -> Non
 
 def _file_change(name: str, saved: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     if name not in saved:
-        return "is not among the data this run began with"
+        return "is not among what this run began with"
     if name not in wanted:
         return "this run began with it, and it is not given now"
-    return "its content is no longer what this run began with"
+    return f"its content is no longer what this run began with, {_short(saved[name])}"
 
 
-def _changed(saved: Mapping[str, object], wanted: Mapping[str, object]) -> Sequence[str]:
+def _short(fingerprint: str) -> str:
+    """Return enough of a hash to compare by eye; a size is short already."""
+    if len(fingerprint) == COMMIT_DIGITS:
+        return fingerprint[:SHOWN_DIGITS]
+    return f"sha256 {fingerprint[:SHOWN_DIGITS]}" if len(fingerprint) == SHA256_DIGITS else fingerprint
+
+
+def find_changed(saved: Mapping[str, object], wanted: Mapping[str, object]) -> Sequence[str]:
+    """Return the keys of either whose values differ; one that is not there is unset."""
     keys = [*wanted, *(key for key in saved if key not in wanted)]
     return [key for key in keys if _plain(saved.get(key)) != _plain(wanted.get(key))]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.identity import check_same_run
+from hfpipe.records.identity import compare_settings, find_changed
 from hfpipe.records.run_directory import RUN_FILE, read_json
 from hfpipe.records.sessions import RUN_FORMAT, saved_settings
+from hfpipe.records.work import Work, find_work_problems
 
 
 @dataclass(frozen=True)
@@ -31,23 +32,31 @@ def open_run(
     fresh_start: bool,
     change_of: Callable[[str], str],
     place_of: Callable[[str], str],
+    work: Work | None = None,
 ) -> Opening:
     """Return how the run described by the settings `wanted` begins in `output_dir`, which may not exist yet.
 
     A finished run whose length grew is a run to resume. Only `fresh_start` changes anything on disk: it moves the
-    earlier run to `<output_dir>.1`, `.2` and so on. Call it in the main process only.
+    earlier run to `<output_dir>.1`, `.2` and so on. Call it in the main process only. `work` is known once the
+    processes have started.
 
     Raises:
         CheckpointError: If the folder is not ours or its record cannot be read, or if a setting was changed that
-            makes it another run.
+            makes it another run, or a step would have other rows or another precision.
     """
     if not _entries(output_dir):
         return Opening("new")
     run = _read_run(output_dir)
     if fresh_start:
         return Opening("new", moved_to=_move_aside(output_dir))
-    is_done = run["status"] == "done"
-    grown = check_same_run(saved_settings(run), wanted, change_of=change_of, place_of=place_of, is_done=is_done)
+    is_done, saved = run["status"] == "done", saved_settings(run)
+    grown, problems = compare_settings(saved, wanted, change_of=change_of, place_of=place_of, is_done=is_done)
+    is_split = any(change_of(key) == "splitting" for key in find_changed(saved, wanted))
+    # who asks a finished run for its scores may do so with other processes, or on another machine
+    if work is not None and (grown or is_split or not is_done):
+        problems += find_work_problems(run, work)
+    if problems:
+        raise CheckpointError(problems)
     return Opening("done" if is_done and not grown else "resume", run)
 
 

@@ -6,19 +6,21 @@ a diverged run must still leave files that every JSON reader accepts.
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hfpipe.errors import CheckpointError, Problem
+from hfpipe.records.disk import write_failure
+from hfpipe.records.durable import sync_file, sync_folder, write_whole
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINTS = "checkpoints"
+STAGING = ".publishing"
+"""Where files lie before they are published at the top of the run directory."""
 
 
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:
@@ -37,9 +39,15 @@ def list_checkpoints(checkpoints: Path, *, holding: str) -> list[tuple[int, Path
     return sorted((step_of(folder), folder) for folder in named if (folder / holding).is_file())
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` to `path` as JSON; a reader, or a crash at any moment, meets the old file or the new one."""
-    _replace(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: object, *, durable: bool = True) -> None:
+    """Write `value` to `path` as JSON; a reader, or a crash at any moment, meets the old file or the new one.
+
+    `durable` is as in `write_whole`.
+
+    Raises:
+        CheckpointError: If it cannot be written, as on a full disk.
+    """
+    write_whole(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:
@@ -61,11 +69,25 @@ def read_json(path: Path) -> Any:
 
 
 def append_history(path: Path, entry: Mapping[str, object]) -> None:
-    """Add one event to the history. `entry` has a `step`: resuming cuts the history by it."""
+    """Add one event to the history. `entry` has a `step`: resuming cuts the history by it.
+
+    Raises:
+        CheckpointError: If it cannot be written, as on a full disk.
+    """
     assert "step" in entry, "an event without a step could not be cut when the run is resumed"
     line = json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False) + "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise write_failure(path, error, needed=len(line.encode())) from error
+
+
+def sync_history(path: Path) -> None:
+    """Return when the events written so far are on the disk; nothing happens where there is none yet."""
+    if path.exists():
+        sync_file(path)
+        sync_folder(path.parent)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -86,7 +108,7 @@ def truncate_history(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [entry for entry in read_history(path) if entry["step"] <= step]
-    _replace(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
+    write_whole(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
 
 
 def _event(line: bytes, place: str) -> dict[str, Any]:
@@ -97,28 +119,6 @@ def _event(line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
         raise CheckpointError(Problem(place, rule="is not an event with a 'step'", remedy="remove the line"))
     return entry
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            # without it a power cut after the rename can leave an empty file
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    # the mask can only be read by setting it; mkstemp makes files private, and a record is not a secret
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _finite(value: object) -> object:

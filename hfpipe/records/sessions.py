@@ -12,21 +12,27 @@ from typing import Any, Literal
 from hfpipe.records.run_directory import RUN_FILE, read_json, write_json
 
 RUN_FORMAT = "hfpipe run 1"
+STARTING_POINT = "starting_point"
+"""Key of a record: what tells the model and tokenizer that a run began with from others, file by file."""
 
 Status = Literal["stopped", "failed", "done"]
 
 
-def begin_session(run_dir: Path, facts: Mapping[str, object], *, from_step: int) -> None:
+def begin_session(
+    run_dir: Path, facts: Mapping[str, object], *, from_step: int, cut: Mapping[str, int] | None = None
+) -> None:
     """Write the record of a run that begins, or goes on, at `from_step`; makes the folder where it is missing.
 
     `facts` are what this session knows of the run by key: recipe, config, versions, data, world_size and so on.
-    They replace those of an earlier session, key by key.
+    They replace those of an earlier session, key by key; the `cut` of its steps stays with each session.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / RUN_FILE
     run = read_json(path) if path.exists() else {"sessions": []}
     earlier = [_closed(session) for session in run["sessions"]]
-    session = {"started": _now(), "ended": None, "from_step": from_step, "to_step": None, "status": "running"}
+    session: dict[str, object] = {"started": _now(), "ended": None, "from_step": from_step, "to_step": None, "status": "running"}
+    if cut is not None:
+        session["cut"] = dict(cut)
     head = {"format": RUN_FORMAT, "status": "running"}
     write_json(path, {**head, **run, **facts, **head, "sessions": [*earlier, session]})
 

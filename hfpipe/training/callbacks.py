@@ -7,6 +7,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hfpipe.data.batches import BatchPlan
 from hfpipe.records.run_directory import append_history
+from hfpipe.training.agreement import Attempt, raise_in_all
 from hfpipe.training.checkpoints import restore_losses
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PlanEpochs(TrainerCallback):
-    """Tells the batch sampler which epoch begins; Trainer reaches only samplers that accelerate wrapped."""
+    """Tells the batch sampler where in the run an epoch begins; Trainer reaches only those that accelerate wrapped."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self.plan = plan
@@ -22,12 +23,41 @@ class PlanEpochs(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Derive the epoch from the step: at the start of an epoch of a straight run, within one of a resumed run."""
-        kwargs["train_dataloader"].batch_sampler.set_epoch(state.global_step // self.plan.steps_per_epoch)
+        """Go to the step: at the start of an epoch of a straight run, within one of a resumed run."""
+        kwargs["train_dataloader"].batch_sampler.go_to(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Count epochs by rows: Trainer counts micro-batches, so other cuts of one window would tell other epochs."""
+        state.epoch = self.plan.epoch_at(state.global_step)
+
+
+class SaveAtEpochEnd(TrainerCallback):
+    """Puts the save of an epoch's last step, and of the run's, after what the end of the epoch logs and evaluates.
+
+    A run that was killed in between would go on with the next epoch, and lack those events. Comes before callbacks that
+    stop a run at a step of their own choice.
+    """
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.plan = plan
+        self._is_due = False
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put off a save after which the epoch ends."""
+        is_last = control.should_training_stop or state.global_step % self.plan.steps_per_epoch == 0
+        self._is_due = control.should_save and is_last
+        control.should_save = control.should_save and not is_last
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save what was put off."""
+        control.should_save = control.should_save or self._is_due
+        self._is_due = False
 
 
 class History(TrainerCallback):
-    """Appends each log event to `history.jsonl`; given to the main process only.
+    """Appends each log event to `history.jsonl`, in the main process; where that fails, all processes end.
 
     Trainer's summary of a session is not an event of the run: a run that was stopped has several.
     """
@@ -44,8 +74,11 @@ class History(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write step, epoch and the values logged."""
-        if logs and "train_runtime" not in logs:
-            append_history(self.file, {"step": state.global_step, **logs})
+        attempt = Attempt(self.file)
+        with attempt:
+            if logs and "train_runtime" not in logs and args.process_index == 0:
+                append_history(self.file, {"step": state.global_step, **logs})
+        raise_in_all(attempt.error(), args)
 
 
 class RestoreLosses(TrainerCallback):

@@ -20,8 +20,9 @@ from hfpipe.errors import Problem
 from hfpipe.hub.access import check_token
 from hfpipe.records.identity import check_same_files
 from hfpipe.records.opening import Opening, open_run
+from hfpipe.records.resumption import find_resumption
 from hfpipe.records.run_directory import CHECKPOINTS
-from hfpipe.training.checkpoints import find_checkpoint_to_resume
+from hfpipe.records.work import SPLITTING, Cut, Work, find_work_problems
 from hfpipe.training.classifier_survey import survey_classifier
 from hfpipe.training.corpus_survey import survey_causal_lm
 from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
@@ -34,9 +35,10 @@ from hfpipe.training.resources import (
     check_disk,
     check_memory,
     find_available_memory,
-    find_free_disk,
+    find_room,
 )
 from hfpipe.training.schedule import Schedule, count_checkpoints, find_argument, plan_schedule
+from hfpipe.training.session import fingerprint_of
 from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
 
@@ -65,6 +67,7 @@ def check(config: RunConfig) -> CheckReport:
         draft.lines.append(f"device {device.type}, mixed precision {precision}")
     survey = _find_survey(config)(draft)
     if opening is not None:
+        _check_cut(draft, opening)
         _check_files(draft, survey, opening)
     _check_steps(draft, survey, precision)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
@@ -97,10 +100,25 @@ def _check_output_dir(draft: Draft) -> Opening:
         f"output_dir {config.output_dir}: " + ("the run in it is moved aside" if moved else told[opening.kind])
     )
     if opening.kind == "resume" and not moved:
-        wanted = config.training.resume_from_checkpoint
-        checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted)
-        draft.lines.append(f"goes on from {checkpoint.name if checkpoint else 'the beginning: no checkpoint is there'}")
+        found = find_resumption(
+            config.output_dir / CHECKPOINTS,
+            config.training.resume_from_checkpoint,
+            config=fingerprint_of(config),
+            needs_best=config.training.load_best_model_at_end,
+        )
+        where = found.folder.name if found.folder else "the beginning: no checkpoint is there"
+        draft.lines += [*found.lines(), f"goes on from {where}"]
     return Opening("new") if moved else opening
+
+
+def _check_cut(draft: Draft, opening: Opening) -> None:
+    """Refuse other rows a step; where nobody says how many processes there will be, they are as many as before."""
+    if opening.kind != "resume" or opening.run is None:
+        return
+    config, run = draft.config, opening.run
+    batch, micro_batches = (find_argument(config, name) for name in SPLITTING)
+    cut = Cut(config.training.num_processes or run["world_size"], batch, micro_batches)
+    draft.problems += find_work_problems(run, Work(cut, run["precision"]))
 
 
 def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
@@ -140,7 +158,7 @@ def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
         checkpoints=count_checkpoints(config, schedule),
         kept_at_most=config.training.save_total_limit,
     )
-    lines, problems = check_disk(need, find_free_disk(config.output_dir), folder=config.output_dir)
+    lines, problems = check_disk(need, find_room(config.output_dir), folder=config.output_dir)
     draft.lines += lines
     draft.problems += problems
 

@@ -1,74 +1,113 @@
-"""Checkpoints of a run: written beside their place and renamed into it when whole.
+"""Checkpoints of a run: written beside their place, sealed, and renamed into it when whole.
 
-`checkpoints/checkpoint-N` exists only once every process has written its part: all write into a staging
-folder, a barrier, the main process renames, a barrier. Rotation comes after that and never takes the
-best checkpoint. The best one is known by its step, so a run directory can be moved.
+All processes write into a staging folder and agree that they could; the main process hashes the files, puts them on
+the disk with their manifest, and publishes the folder by one rename. Rotation comes after that. The best checkpoint is
+known by its step, so a run directory can be moved.
 """
 
-import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
-from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, read_json, write_json
+from hfpipe.models.adapters import is_adapted
+from hfpipe.records.durable import remove_folder
+from hfpipe.records.manifest import MANIFEST_FILE, Stamp, seal
+from hfpipe.records.publication import publish, rotate, staging_folder
+from hfpipe.records.resumption import STATE_FILE
+from hfpipe.records.run_directory import HISTORY_FILE, list_checkpoints, read_json, sync_history, write_json
+from hfpipe.training.agreement import Attempt, is_true_anywhere, raise_in_all
 from hfpipe.training.gathering import whole_weights
 from hfpipe.training.streaming import save_stream
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
 
-logger = logging.getLogger(__name__)
-
-STATE_FILE = "trainer_state.json"
 PROGRESS_FILE = "progress.json"
 
 
-def find_checkpoint_to_resume(checkpoints: Path, wanted: str | None) -> Path | None:
-    """Return the checkpoint to go on from: `wanted` where given, else the newest, None where there is none.
+def write_checkpoint(trainer: "PlannedTrainer") -> None:
+    """Write the whole state of the run as the checkpoint of the current step, then rotate.
 
     Raises:
-        CheckpointError: If `wanted` is no complete checkpoint of this run.
+        CheckpointError: In every process, if one of them cannot write its part, as on a full disk. The checkpoints
+            that were there are as they were.
     """
-    found = list_checkpoints(checkpoints, holding=STATE_FILE)
-    if wanted is None:
-        return found[-1][1] if found else None
-    for _, folder in found:
-        if folder.resolve() == Path(wanted).expanduser().resolve() or folder.name == wanted:
-            return folder
-    names = ", ".join(folder.name for _, folder in found) or "none"
-    raise CheckpointError(
-        Problem("resume_from_checkpoint", wanted, "no complete checkpoint of this run", f"there is: {names}")
-    )
-
-
-def write_checkpoint(trainer: "PlannedTrainer") -> None:
-    """Write the whole state of the run as the checkpoint of the current step, then rotate."""
-    checkpoints = trainer.checkpoints
-    step = trainer.state.global_step
-    target = checkpoint_folder(checkpoints, step)
-    staging = checkpoints / f".writing-{step}"
-    if trainer.args.should_save:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-    trainer.accelerator.wait_for_everyone()
+    checkpoints, step = trainer.checkpoints, trainer.state.global_step
+    staging = staging_folder(checkpoints, step)
+    attempt = Attempt(staging)
+    with attempt:
+        if trainer.args.should_save:
+            remove_folder(staging)
+            staging.mkdir(parents=True)
+    _agree(trainer, attempt)
+    with attempt:
+        # another machine of a shared file system may have to be asked before it sees the folder
+        staging.mkdir(parents=True, exist_ok=True)
     trainer.store_flos()
-    trainer._save(str(staging), whole_weights(trainer))
-    trainer._save_optimizer_and_scheduler(str(staging))
-    trainer._save_scaler(str(staging))
-    trainer._save_rng_state(str(staging))
-    _save_progress(trainer, staging)
-    save_stream(trainer, staging)
-    if trainer.args.should_save:
-        _save_state(trainer, staging)
+    _write_parts(trainer, staging, attempt)
+    _agree(trainer, attempt)
+    with attempt:
+        if trainer.args.should_save:
+            # what the checkpoint says has happened must have been written down
+            sync_history(trainer.run_directory / HISTORY_FILE)
+            seal(staging, _stamp(trainer))
+            publish(checkpoints, step)
+            rotate(checkpoints, keep=trainer.args.save_total_limit, best_step=trainer.state.best_global_step)
+    _agree(trainer, attempt)
+
+
+def _write_parts(trainer: "PlannedTrainer", staging: Path, attempt: Attempt) -> None:
+    """Let each part be written, also after one that failed: gathering them takes all processes."""
+    weights = whole_weights(trainer)
+    with attempt:
+        trainer._save(str(staging), weights)
+    with attempt:
+        trainer._save_optimizer_and_scheduler(str(staging))
+    since_last_log = trainer.accelerator.gather(trainer._tr_loss[None]).tolist()
+    with attempt:
+        trainer._save_scaler(str(staging))
+        trainer._save_rng_state(str(staging))
+        save_stream(trainer, staging)
+        if trainer.args.should_save:
+            _save_progress(trainer, staging, since_last_log)
+            _save_state(trainer, staging)
+
+
+def _agree(trainer: "PlannedTrainer", attempt: Attempt) -> None:
+    """Return when every process has come here; where one failed, all raise, and what was staged is gone."""
+    args = trainer.args
+    if not is_true_anywhere(attempt.has_failed, args):
+        return
+    if args.should_save:
+        shutil.rmtree(attempt.folder, ignore_errors=True)
+    # free bytes are counted when what was written in vain is gone
     trainer.accelerator.wait_for_everyone()
-    if trainer.args.should_save:
-        shutil.rmtree(target, ignore_errors=True)
-        staging.rename(target)
-        _rotate(checkpoints, keep=trainer.args.save_total_limit, best_step=trainer.state.best_global_step)
-    trainer.accelerator.wait_for_everyone()
+    raise_in_all(attempt.error(needed=_count_bytes(trainer), remedy=_remedy(trainer)), args)
+
+
+def _remedy(trainer: "PlannedTrainer") -> str:
+    published = list_checkpoints(trainer.checkpoints, holding=MANIFEST_FILE)
+    goes_on = f"from {published[-1][1].name}" if published else "from the beginning: no checkpoint is there yet"
+    return f"free some or lower save_total_limit, then give the same command again: it goes on {goes_on}"
+
+
+def _stamp(trainer: "PlannedTrainer") -> Stamp:
+    plan, step = trainer.plan, trainer.state.global_step
+    return Stamp(step, plan.count_samples(step), plan.world_size, plan.rows_per_step, trainer.fingerprint)
+
+
+def _count_bytes(trainer: "PlannedTrainer") -> int:
+    """Return the bytes of a checkpoint but for what is small: weights that are saved and the optimizer's tensors."""
+    network = trainer.network
+    saved = [each for each in network.parameters() if each.requires_grad or not is_adapted(network)]
+    states = cast("Any", trainer.optimizer).state.values()
+    kept = [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(each.nbytes for each in (*saved, *kept))
 
 
 def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:
@@ -79,6 +118,7 @@ def restore_losses(trainer: "PlannedTrainer", folder: Path) -> None:
     trainer._tr_loss += own[trainer.args.process_index] if same_world else sum(own) / len(own)
     trainer._globalstep_last_logged = saved["last_logged_step"]
     trainer._total_loss_scalar = saved["total"]
+    trainer.numerics.restore(saved["numerics"])
 
 
 def is_last_of_run(folder: Path, max_steps: int) -> bool:
@@ -89,16 +129,6 @@ def is_last_of_run(folder: Path, max_steps: int) -> bool:
     state, progress = read_json(folder / STATE_FILE), read_json(folder / PROGRESS_FILE)
     stopped_early = progress["training_ended"] and state["global_step"] < state["max_steps"]
     return stopped_early or state["global_step"] >= max_steps
-
-
-def set_later_aside(checkpoints: Path, step: int) -> None:
-    """Move the checkpoints after `step` out of the way of a run that goes on from there and will write them anew."""
-    for later, folder in list_checkpoints(checkpoints, holding=STATE_FILE):
-        if later > step:
-            aside = checkpoints / "set_aside"
-            aside.mkdir(exist_ok=True)
-            shutil.rmtree(aside / folder.name, ignore_errors=True)
-            folder.rename(aside / folder.name)
 
 
 def mean_unlogged_loss(trainer: "PlannedTrainer") -> float:
@@ -113,16 +143,15 @@ def _has_ended(trainer: "PlannedTrainer") -> bool:
     return trainer.control.should_training_stop and (used_up or not trainer.stopped_by)
 
 
-def _save_progress(trainer: "PlannedTrainer", staging: Path) -> None:
-    since_last_log = trainer.accelerator.gather(trainer._tr_loss[None]).tolist()
-    if trainer.args.should_save:
-        progress = {
-            "training_ended": _has_ended(trainer),
-            "since_last_log": since_last_log,
-            "last_logged_step": trainer._globalstep_last_logged,
-            "total": trainer._total_loss_scalar,
-        }
-        write_json(staging / PROGRESS_FILE, progress)
+def _save_progress(trainer: "PlannedTrainer", staging: Path, since_last_log: Sequence[float]) -> None:
+    progress = {
+        "training_ended": _has_ended(trainer),
+        "since_last_log": since_last_log,
+        "last_logged_step": trainer._globalstep_last_logged,
+        "total": trainer._total_loss_scalar,
+        "numerics": trainer.numerics.state(),
+    }
+    write_json(staging / PROGRESS_FILE, progress, durable=False)  # `seal` sees to all files
 
 
 def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:
@@ -130,17 +159,5 @@ def _save_state(trainer: "PlannedTrainer", staging: Path) -> None:
     for callback in [*trainer.callback_handler.callbacks, trainer.control]:
         if isinstance(callback, ExportableState):
             states[type(callback).__name__] = callback.state()
-    trainer.state.save_to_json(str(staging / STATE_FILE))
-
-
-def _rotate(checkpoints: Path, *, keep: int | None, best_step: int | None) -> None:
-    if keep is None:
-        return
-    steps = [step for step, _ in list_checkpoints(checkpoints, holding=STATE_FILE)]
-    kept = {best_step} & set(steps)
-    for step in reversed(steps):
-        # The newest is always kept: it is what a stopped run goes on from.
-        if len(kept) < keep or step == steps[-1]:
-            kept.add(step)
-    for step in set(steps) - kept:
-        shutil.rmtree(checkpoint_folder(checkpoints, step))
+    # not by its own `save_to_json`: a NaN in the events logged so far would make a file that is no JSON
+    write_json(staging / STATE_FILE, asdict(trainer.state))

@@ -15,6 +15,7 @@ from hfpipe.data.findings import Findings
 from hfpipe.data.sources import find_sources, is_on_hub
 from hfpipe.errors import HfpipeError
 from hfpipe.models import sources as checkpoints
+from hfpipe.models.fingerprints import pin_revisions
 
 
 def download_first(config: RunConfig, args: TrainingArguments) -> None:
@@ -39,7 +40,7 @@ def download_first(config: RunConfig, args: TrainingArguments) -> None:
 
 
 def _download(config: RunConfig) -> None:
-    model = config.model
+    model = pin_revisions(config)
     if checkpoints.is_on_hub(model.model_name_or_path):
         checkpoints.find_checkpoint(model, with_weights=True)
     if checkpoints.is_on_hub(model.tokenizer_name):

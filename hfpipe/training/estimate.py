@@ -62,9 +62,7 @@ class Outline:
 
     def optimizer_bytes(self, optim: str) -> int:
         """Return the bytes of the state that the optimizer named `optim` keeps."""
-        states = STATES_OF_OPTIMIZERS.get(optim.partition("_")[0], 2)
-        bytes_per_value = 1 if "8bit" in optim else None
-        return states * sum(p.numel() * (bytes_per_value or p.element_size()) for p in self._trained())
+        return count_optimizer_bytes(self._trained(), optim)
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -80,6 +78,13 @@ class StepShape:
     accumulates: bool = False
     """Whether a step has several micro-batches: the gradients of one are then there while the next is computed."""
     gradient_checkpointing: bool = False
+
+
+def count_optimizer_bytes(trained: Iterable[torch.nn.Parameter], optim: str) -> int:
+    """Return the bytes of the state that the optimizer named `optim` keeps for the parameters `trained`."""
+    states = STATES_OF_OPTIMIZERS.get(optim.partition("_")[0], 2)
+    bytes_per_value = 1 if "8bit" in optim else None
+    return states * sum(p.numel() * (bytes_per_value or p.element_size()) for p in trained)
 
 
 def outline(build: Callable[[], PreTrainedModel], device: torch.device) -> Outline:

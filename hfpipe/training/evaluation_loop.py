@@ -4,13 +4,16 @@ A mean of batch means depends on how rows fall into batches; a sum over a count 
 in float64, so the order of batches does not show in the digits reported.
 """
 
+import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.data.batches import FILLER
@@ -18,10 +21,14 @@ from hfpipe.errors import Problem, TrainingError
 from hfpipe.inference.forward import run_model
 from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
+from hfpipe.training.finite_weights import check_weights
 from hfpipe.training.mixed_rows import count_sources, find_source
+from hfpipe.training.workers import find_rows
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,14 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them.
 
     Raises:
-        TrainingError: In all processes, if the loss is not finite; no score of such a model means anything.
+        TrainingError: In all processes, if the loss is not finite; no score of such a model means anything. A run that
+            skips steps goes on while it trains, without scores.
     """
     model = _prepared_model(trainer)
     was_training = model.training
     model.eval()
     objective = trainer.task.evaluation_objective
-    rows, batches = cast("Rows", dataloader.dataset), cast("list[list[int]]", dataloader.batch_sampler)
+    rows, batches = find_rows(dataloader), cast("list[list[int]]", dataloader.batch_sampler)
     sources = count_sources(rows)
     sums = torch.zeros((sources, 2), dtype=torch.float64)
     kept_rows: list[int] = []
@@ -78,11 +86,30 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     source_sums = _gather_sums(trainer, sums)
     loss_sum, item_count = source_sums.sum(axis=0).tolist()
     if not math.isfinite(loss_sum):
-        raise TrainingError(_nonfinite_problem(trainer, rows, suspects, prefix))
+        return _meet_nonfinite(trainer, rows, suspects, prefix)
     logits = _gather_logits(trainer, len(rows), kept_rows, kept_logits) if trainer.task.keep_predictions else None
     scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits, source_sums if sources > 1 else None))
     metrics = {f"{prefix}_{name}": value for name, value in scores.items()}
     return EvalLoopOutput(predictions=cast("Any", logits), label_ids=None, metrics=metrics, num_samples=len(rows))
+
+
+def has_finite_score(metrics: Mapping[str, float], args: TrainingArguments) -> bool:
+    """Tell whether the metric that chooses the best model is a number; one that is missing is Trainer's to refuse."""
+    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    return math.isfinite(metrics.get(f"eval_{name}", 0.0))
+
+
+def _meet_nonfinite(trainer: "PlannedTrainer", rows: Rows, suspects: list[int], prefix: str) -> EvalLoopOutput:
+    """Raise, or let training go on with an evaluation whose scores are unknown."""
+    check_weights(trainer)
+    problem = _nonfinite_problem(trainer, rows, suspects, prefix)
+    if not (trainer.numerics.skips and trainer.is_in_train):
+        raise TrainingError(problem)
+    if trainer.is_world_process_zero():
+        logger.warning("%s: %s: %s; training goes on", problem.place, problem.value, problem.rule)
+    watched = (trainer.args.metric_for_best_model or "loss").removeprefix("eval_")
+    unknown = {f"{prefix}_{name}": math.nan for name in ("loss", watched)}
+    return EvalLoopOutput(predictions=cast("Any", None), label_ids=None, metrics=unknown, num_samples=len(rows))
 
 
 def _nonfinite_problem(trainer: "PlannedTrainer", rows: Rows, suspects: list[int], prefix: str) -> Problem:

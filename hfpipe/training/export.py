@@ -1,6 +1,7 @@
 """The finished model at the top of the run directory, reloaded and compared before the run says done."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,11 @@ from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.forward import run_model
 from hfpipe.models.adapters import copy_whole, is_adapted, merge_adapter, save_adapter
 from hfpipe.models.windows import MEAN
+from hfpipe.records.durable import publish_files, remove_folder
+from hfpipe.records.run_directory import STAGING
+from hfpipe.training.agreement import Attempt, raise_in_all
 from hfpipe.training.datasets import Rows
+from hfpipe.training.finite_weights import check_weights
 from hfpipe.training.gathering import whole_weights
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import read_model
@@ -26,35 +31,57 @@ TOLERANCE_IN_EPSILONS = 4
 
 
 def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
-    """Save model and tokenizer at the top of the run directory and check that they come back.
+    """Save model and tokenizer at the top of the run directory, once they came back from beside it.
+
+    They are published file by file, and count when the record says that the run is done: a kill in between is made
+    good by the same command.
 
     An adapter is saved beside them, in `adapter/`, and merged into the weights: the trainer has the merged model then,
     and the main process of a sharded run the whole one, as reloaded.
 
     Raises:
-        CheckpointError: If the model as reloaded gives other outputs on a few of `rows`.
+        CheckpointError: If the model as reloaded gives other outputs on a few of `rows`, or cannot be written.
+        TrainingError: If a weight is not finite.
     """
-    folder = trainer.run_directory
+    check_weights(trainer)
+    staging = trainer.run_directory / STAGING
+    attempt = Attempt(staging)
     network = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
     # a sharded model needs all processes, to be gathered and to compute
     weights = whole_weights(trainer)
     trained = compute_outputs(network, rows) if trainer.args.should_save or weights is not None else torch.empty(0)
-    if is_adapted(network):
+    with attempt:
         if trainer.args.should_save:
-            save_adapter(network, folder / ADAPTER_FOLDER, state_dict=weights)
-            trainer.tokenizer.save_pretrained(folder / ADAPTER_FOLDER)
+            remove_folder(staging)
+            staging.mkdir()
+    if is_adapted(network):
+        with attempt:
+            if trainer.args.should_save:
+                save_adapter(network, staging / ADAPTER_FOLDER, state_dict=weights)
+                trainer.tokenizer.save_pretrained(staging / ADAPTER_FOLDER)
         if weights is None:
             network = trainer.model = merge_adapter(network)
         elif trainer.args.should_save:
             network = merge_adapter(copy_whole(network, weights)).to(network.device)
             weights = dict(network.state_dict())
-    if trainer.args.should_save:
-        network.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
-        network.save_pretrained(folder, state_dict=weights)
-        trainer.tokenizer.save_pretrained(folder)
-        reloaded = check_reload(network, trained, folder=folder, rows=rows)
-        trainer.model = reloaded if weights is not None else trainer.model
-    trainer.accelerator.wait_for_everyone()
+    with attempt:
+        if trainer.args.should_save and not attempt.has_failed:
+            network.config.use_cache = True  # Trainer switches it off for training; generating without it is slow
+            network.save_pretrained(staging, state_dict=weights)
+            trainer.tokenizer.save_pretrained(staging)
+            reloaded = check_reload(network, trained, folder=staging, rows=rows)
+            trainer.model = reloaded if weights is not None else trainer.model
+            publish_files(staging, trainer.run_directory)
+    _agree(trainer, attempt, network)
+
+
+def _agree(trainer: PlannedTrainer, attempt: Attempt, network: torch.nn.Module) -> None:
+    """Return when the model is published; where that failed, all processes raise, and what was staged is gone."""
+    if attempt.has_failed:
+        shutil.rmtree(attempt.folder, ignore_errors=True)
+    needed = sum(parameter.nbytes for parameter in network.parameters())
+    remedy = "free some, then give the same command again: it goes on from the newest checkpoint"
+    raise_in_all(attempt.error(needed=needed, remedy=remedy), trainer.args)
 
 
 def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path, rows: Rows) -> torch.nn.Module:

@@ -3,6 +3,11 @@
 A sharded parameter of FSDP2 is a `DTensor`, one of ZeRO-3 is empty and knows its shape; a plain one passes through
 unchanged, so one path serves every launch. Gathering and dealing out are collective: every process of the run has to
 call them, in the same order.
+
+`torch.distributed.checkpoint.state_dict` gathers the same names and bits from FSDP2, which a test on two processes
+holds this module to. It does not take its place: it makes a copy of a tied weight for each of its names, steps an
+optimizer that has no state yet, casts moments to the dtype of their weights when it loads them, and under
+`broadcast_from_rank0` sends what is no tensor pickled; and ZeRO-3 would need this module all the same.
 """
 
 from collections.abc import Mapping

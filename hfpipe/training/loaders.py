@@ -4,7 +4,7 @@ The loaders have a random generator of their own: torch's loaders draw a seed fr
 time they are iterated, and an evaluation more or less would change the dropout of every later step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,7 @@ from hfpipe.data.batches import FILLER, BatchPlan, PlannedBatches, plan_evaluati
 from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.mixed_rows import rows_by_source
 from hfpipe.training.streaming import StreamedBlocks
+from hfpipe.training.workers import NotedRows, QuietLoader, start_worker
 
 
 def build_plan(rows: Rows, args: TrainingArguments) -> BatchPlan:
@@ -47,13 +48,17 @@ def build_evaluation_loader(rows: Rows, args: TrainingArguments) -> DataLoader:
 
 
 def _loader(rows: Rows, batches: PlannedBatches | list[list[int]], args: TrainingArguments) -> DataLoader:
-    return DataLoader(
-        cast("Dataset[Batch]", rows),
-        batch_sampler=batches,
+    workers = args.dataloader_num_workers
+    rows_at_once = max(args.per_device_train_batch_size, args.per_device_eval_batch_size)
+    return QuietLoader(
+        cast("Dataset[Batch]", NotedRows(rows, workers=workers, rows_at_once=rows_at_once) if workers else rows),
+        # the micro-batches behind a run that goes on are None; Trainer drops them
+        batch_sampler=cast("Iterable[list[int]]", batches),
         collate_fn=cast("Callable[[list[Any]], Any]", _already_collated),
-        num_workers=args.dataloader_num_workers,
+        num_workers=workers,
+        worker_init_fn=start_worker,
         # refused without workers; Trainer sets it by itself on some hardware
-        multiprocessing_context=args.dataloader_multiprocessing_context if args.dataloader_num_workers else None,
+        multiprocessing_context=args.dataloader_multiprocessing_context if workers else None,
         prefetch_factor=args.dataloader_prefetch_factor,
         persistent_workers=args.dataloader_persistent_workers,
         pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",

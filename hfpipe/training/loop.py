@@ -1,23 +1,22 @@
 """Training to the end, and scoring: Trainer's loop with the callbacks of a run around it."""
 
 import logging
-import random
 from collections.abc import Sequence
+from contextlib import suppress
 
-import numpy as np
-import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from hfpipe.config.sections import TrainingSettings
-from hfpipe.errors import HfpipeError, Stopped
+from hfpipe.errors import CheckpointError, HfpipeError, Stopped
+from hfpipe.records.resumption import STATE_FILE
 from hfpipe.records.run_directory import HISTORY_FILE, read_json
-from hfpipe.training.callbacks import History, PlanEpochs, RestoreLosses
+from hfpipe.training.callbacks import History, PlanEpochs, RestoreLosses, SaveAtEpochEnd
 from hfpipe.training.checkpoints import (
     PROGRESS_FILE,
-    STATE_FILE,
     is_last_of_run,
     mean_unlogged_loss,
 )
+from hfpipe.training.cursor import check_order
 from hfpipe.training.datasets import Rows
 from hfpipe.training.mixture_log import SourceCounts
 from hfpipe.training.numerics import FiniteGuard
@@ -26,9 +25,11 @@ from hfpipe.training.pushing import PushSaves
 from hfpipe.training.recording import end
 from hfpipe.training.session import Session
 from hfpipe.training.signals import StopOnSignal
+from hfpipe.training.state import seed_process
 from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import load_best_weights
+from hfpipe.training.workers import FollowedWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -37,35 +38,39 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
     """Train to the end and return `train_loss` and the session's pace; the best weights are in the model then.
 
     Raises:
+        CheckpointError: If the rows are not in the order the run began with.
         Stopped: If a signal ended the session after its state was saved.
         TrainingError: If a loss or gradient was not finite; the weights are those before the update.
     """
-    callbacks = _callbacks(session, trainer)
-    for callback in callbacks:
+    stop = StopOnSignal(trainer)
+    for callback in _callbacks(session, trainer, stop):
         trainer.add_callback(callback)
-    _seed_process(session.config.training.seed, session.args.process_index)
+    seed_process(session.config.training.seed, session.args.process_index)
     try:
+        check_order(session, trainer.plan)
         metrics = _take_over(trainer, session) if _has_ended(session, trainer) else _run_loop(trainer, session)
         if trainer.stopped_by:
             end(session, "stopped", trainer.state.global_step)
             raise Stopped(trainer.stopped_by, trainer.state.global_step)
+        stop.end_steps()
         _tell_early_end(trainer, session.config.training)
         if session.config.training.load_best_model_at_end:
             load_best_weights(trainer)
     except HfpipeError:
-        end(session, "failed", trainer.state.global_step)
+        # where nothing can be written, that is what is to be told
+        with suppress(CheckpointError):
+            end(session, "failed", trainer.state.global_step)
         raise
     finally:
-        for callback in callbacks:
-            if isinstance(callback, StopOnSignal):
-                callback.give_back()
+        stop.give_back()
     return metrics
 
 
 def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, float]:
     """Return the exact metrics of `rows` under `prefix`, without a log event: the history is of training alone."""
     loader = trainer.get_eval_dataloader(rows)
-    metrics = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix).metrics or {}
+    with FollowedWorkers(trainer):
+        metrics = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix).metrics or {}
     trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, metrics)
     return metrics
 
@@ -82,10 +87,11 @@ def _tell_early_end(trainer: PlannedTrainer, training: TrainingSettings) -> None
 
 
 def _run_loop(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
-    output = trainer.train(resume_from_checkpoint=str(session.checkpoint) if session.checkpoint else None)
+    with FollowedWorkers(trainer):
+        output = trainer.train(resume_from_checkpoint=str(session.checkpoint) if session.checkpoint else None)
     # Trainer has added this process's share of the last losses to the total; their mean over processes belongs there.
     total = trainer._total_loss_scalar - trainer._tr_loss.item() + mean_unlogged_loss(trainer)
-    return {**output.metrics, "train_loss": total / max(trainer.state.global_step, 1)}
+    return {**output.metrics, "train_loss": total / _count_updates(trainer)}
 
 
 def _has_ended(session: Session, trainer: PlannedTrainer) -> bool:
@@ -103,21 +109,31 @@ def _take_over(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
     trainer.state = TrainerState.load_from_json(str(session.checkpoint / STATE_FILE))
     progress = read_json(session.checkpoint / PROGRESS_FILE)
     unlogged = sum(progress["since_last_log"]) / len(progress["since_last_log"])
-    return {"train_loss": (progress["total"] + unlogged) / max(trainer.state.global_step, 1)}
+    trainer.numerics.restore(progress["numerics"])
+    # what Trainer's loop returns beside the pace of a session
+    reached = {"total_flos": trainer.state.total_flos, "epoch": trainer.state.epoch or 0.0}
+    return {**reached, "train_loss": (progress["total"] + unlogged) / _count_updates(trainer)}
 
 
-def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCallback]:
+def _count_updates(trainer: PlannedTrainer) -> int:
+    """Return the steps whose losses are in the sum: those that were not skipped."""
+    return max(trainer.state.global_step - trainer.numerics.skipped_steps, 1)
+
+
+def _callbacks(session: Session, trainer: PlannedTrainer, stop: StopOnSignal) -> Sequence[TrainerCallback]:
     training = session.config.training
     callbacks: list[TrainerCallback] = [
         PlanEpochs(trainer.plan),
-        FiniteGuard(trainer),
+        SaveAtEpochEnd(trainer.plan),
+        FiniteGuard(trainer, training.nonfinite_policy, watch_loss=training.watch_loss),
     ]
     if session.config.data.streaming:
         callbacks.append(StreamCounts(trainer, session))
     if session.config.data.dataset_mixture:
         callbacks.append(SourceCounts(trainer))
     if session.is_main:
-        callbacks += [ProgressBars(), History(session.directory / HISTORY_FILE)]
+        callbacks.append(ProgressBars())
+    callbacks.append(History(session.directory / HISTORY_FILE))
     if session.pusher is not None:
         callbacks.append(PushSaves(trainer, session.pusher))
     if session.checkpoint:
@@ -125,11 +141,4 @@ def _callbacks(session: Session, trainer: PlannedTrainer) -> Sequence[TrainerCal
     if training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_threshold))
     # The last one: it lets what the others decided for the end of a step stand.
-    return [*callbacks, StopOnSignal(trainer)]
-
-
-def _seed_process(seed: int, process_index: int) -> None:
-    """Give each process its own dropout: with equal seeds all would drop the same units."""
-    random.seed(seed + process_index)
-    np.random.seed((seed + process_index) % 2**32)
-    torch.manual_seed(seed + process_index)
+    return [*callbacks, stop]

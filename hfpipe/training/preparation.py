@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,12 +19,16 @@ from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.checkpoint_files import find_commit
 from hfpipe.models.limits import find_length_limit
 from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
+from hfpipe.records.durable import publish_files, remove_folder
+from hfpipe.records.run_directory import STAGING
 from hfpipe.records.sessions import add_facts
+from hfpipe.training.agreement import Attempt, raise_in_all
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
 from hfpipe.training.lengths import describe_kept
 from hfpipe.training.mixed_rows import MixedRows
+from hfpipe.training.room import check_room
 from hfpipe.training.row_sources import RowSources
-from hfpipe.training.session import Session
+from hfpipe.training.session import Session, fingerprint_of
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
@@ -106,17 +111,28 @@ def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedToken
 
     The main process trains and saves it at the top of the run directory; all processes read it from there.
     """
-    settings = session.config.model
+    settings = session.model
     if settings.tokenizer_name or settings.model_name_or_path:
         return load_tokenizer(settings)
-    if session.is_main and load_saved_tokenizer(session.directory) is None:
-        logger.info("training a byte-level BPE of %s tokens on %s texts", f"{settings.vocab_size:,}", f"{len(texts):,}")
-        tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=not session.args.disable_tqdm)
-        tokenizer.save_pretrained(session.directory)
-    session.wait_for_all()
+    attempt = Attempt(session.directory)
+    with attempt:
+        if session.is_main and load_saved_tokenizer(session.directory) is None:
+            size, count = f"{settings.vocab_size:,}", f"{len(texts):,}"
+            logger.info("training a byte-level BPE of %s tokens on %s texts", size, count)
+            tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=not session.args.disable_tqdm)
+            _publish_tokenizer(tokenizer, session.directory)
+    raise_in_all(attempt.error(), session.args)
     saved = load_saved_tokenizer(session.directory)
     assert saved is not None, "the main process has just saved it"
     return saved
+
+
+def _publish_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer in `folder`, each file whole: the session after a kill trains on with what is there."""
+    staging = folder / STAGING
+    remove_folder(staging)
+    tokenizer.save_pretrained(staging)
+    publish_files(staging, folder)
 
 
 def tokenize_document_parts(
@@ -176,7 +192,11 @@ def build_trainer(
     rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows] | StreamedRows | MixedRows,
     task: Task,
 ) -> PlannedTrainer:
-    """Return the trainer of this run and log what a step consists of."""
+    """Return the trainer of this run and log what a step consists of.
+
+    Raises:
+        CheckpointError: If the disk has no room for two checkpoints and the finished model.
+    """
     trainer = PlannedTrainer(
         model,
         session.args,
@@ -185,6 +205,7 @@ def build_trainer(
         validation_rows=rows.validation,
         tokenizer=tokenizer,
     )
+    trainer.fingerprint = fingerprint_of(session.config)
     plan, args = trainer.plan, session.args
     if session.is_main:
         logger.info(
@@ -195,6 +216,7 @@ def build_trainer(
             args.world_size,
             f"{plan.steps_per_epoch:,}",
         )
+    check_room(session, trainer)
     return trainer
 
 

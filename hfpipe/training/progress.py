@@ -7,6 +7,7 @@ minute, so that a log file stays readable.
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -27,7 +28,7 @@ class AboveBars(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as a line above the bars."""
-        tqdm.write(self.format(record), file=sys.stderr)
+        _write_line(self.format(record))
 
 
 def log_above_bars() -> None:
@@ -91,13 +92,19 @@ class ProgressBars(TrainerCallback):
         """Print the event as one line."""
         line = describe_event(state.global_step, state.max_steps, logs or {}, watched=args.metric_for_best_model)
         if line:
-            tqdm.write(line, file=sys.stderr)
+            _write_line(line)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Close the bar."""
         self._training.close()
+
+
+def _write_line(line: str) -> None:
+    """Write above the bars; where stderr is a file on a full disk the line is lost, and the run goes on."""
+    with suppress(OSError):
+        tqdm.write(line, file=sys.stderr)
 
 
 def describe_event(step: int, last_step: int, logs: Mapping[str, float], *, watched: str | None = None) -> str:

@@ -1,26 +1,29 @@
-"""Pushing while a run trains and when it ends: the callback at each save, and the finished model last.
+"""Pushing while a run trains and when it ends: each revision that is due is recorded, and delivered beside it.
 
-Decided before the first step: that there is a token, and that it may write. Everything later - a Hub that is away,
-hangs or refuses - is told and never stops the run, whose record says which commit holds which step.
+Nothing here ever stops the run: a Hub that is away, hangs or refuses, a token that expires and a full disk are told. A
+revision that is due lies in the spool of the run directory until it is on the Hub; the record says which commit holds
+which step.
 """
 
 import logging
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.config import RunConfig
-from hfpipe.errors import ConfigError, HfpipeError, HubError, Problem
-from hfpipe.hub.access import check_token
-from hfpipe.hub.answers import LOG_IN, HubUnreachable
+from hfpipe.errors import HfpipeError
+from hfpipe.hub.delivery import settle
 from hfpipe.hub.files import LAST_CHECKPOINT
-from hfpipe.hub.prepare import Naming, find_final_step, prepare_checkpoint, prepare_final
-from hfpipe.hub.push import find_default_name, find_final_tag, record_push
-from hfpipe.hub.repository import Target, find_account, find_visibility
-from hfpipe.hub.uploads import Job, Outcome, Uploads
+from hfpipe.hub.pending import count_commits
+from hfpipe.hub.prepare import Naming, Prepared, find_final_step, prepare_checkpoint, prepare_final
+from hfpipe.hub.push import find_final_tag
+from hfpipe.hub.pushed import Pushed, is_final_pushed, list_pushes
+from hfpipe.hub.repository import Target
+from hfpipe.hub.spool import Spool, count_bytes
+from hfpipe.hub.uploads import Uploads
 from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder
 
 if TYPE_CHECKING:
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SECONDS_AT_START = 5.0
+# At the end the Hub is waited for while it takes what is sent, and no longer than this without a sign of that.
+SECONDS_OF_QUIET = 2.0
 SECONDS_AT_END = 60.0
-SECONDS_AFTER_SIGNAL = 10.0  # launchers kill 30 seconds after the signal
 SLOWEST_BYTES_PER_SECOND = 2_000_000
-WAITING_FOLDER = ".hub"
+SECONDS_AFTER_SIGNAL = 10.0  # launchers kill 30 seconds after the signal
 
 
 class RunPusher:
@@ -42,113 +45,172 @@ class RunPusher:
         self.directory = config.output_dir
         self.settings = config.hub
         self.target = target
-        self.uploads = Uploads(target)
-        self.handed_over: set[int] = set()
-        self.failed: dict[int, str] = {}
-        self.missing_final: str | None = "there was no answer in time"
-        self.is_public_told = False
+        self.spool = Spool(config.output_dir)
+        self.uploads = Uploads(config.output_dir)
+        self.unrecorded: set[int] = set()
+        self.lacks_final = False
+        self._told: set[str] = set()
+
+    def begin(self, step: int) -> None:
+        """Go on where the session before ended, at `step`, and start delivering what it left.
+
+        A kill between a checkpoint and its entry in the spool leaves a revision that is due and not recorded.
+        """
+        with self._told_only():
+            was_pushing = self.spool.open()
+            self._settle()
+            if was_pushing and checkpoint_folder(self.directory / CHECKPOINTS, step).is_dir():
+                self.push_save(step)
+            self.uploads.wake()
 
     def push_save(self, step: int) -> None:
-        """Hand the checkpoint of a step over, where the strategy pushes saves; returns when its files are linked."""
+        """Record the checkpoint of a step, where the strategy pushes saves and it was not before; returns at once."""
         strategy = self.settings.hub_strategy
-        if strategy == "end":
+        if strategy == "end" or step in self._find_recorded_steps():
             return
         state_folders = {"checkpoint": LAST_CHECKPOINT, "all_checkpoints": checkpoint_folder(Path(), step).name}
-        try:
-            prepared = prepare_checkpoint(
+
+        def prepare(folder: Path) -> Prepared:
+            return prepare_checkpoint(
                 self.directory,
                 step,
-                self._folder(step),
+                folder,
                 naming=self._naming(),
                 state_folder=state_folders.get(strategy),
-                tag=self._tag(step),
+                tag=f"step-{step}" if self.settings.hub_tag_steps else None,
             )
-        except (HfpipeError, OSError) as error:
-            self._note(Outcome(step, False, problems=_reasons(error)))
-            return
-        self.handed_over.add(step)
-        gives_way = strategy != "all_checkpoints" and not self.settings.hub_tag_steps
-        self.uploads.put(Job(prepared, gives_way))
-        self._note_all()
+
+        self._record(step, prepare)
+        with self._told_only():
+            checkpoint = checkpoint_folder(self.directory / CHECKPOINTS, step)
+            for entry in self.spool.make_room(2 * sum(file.stat().st_size for file in checkpoint.iterdir())):
+                logger.warning("%s is given up: the disk is nearly full, and the run itself needs it", entry.title)
 
     def push_final(self) -> None:
-        """Push the finished model and wait for it, as long as its size allows; say what has not arrived."""
-        step, naming = find_final_step(self.directory), self._naming()
-        tags = self.settings.hub_tag_steps
-        tag = find_final_tag(self.directory, naming.name, steps=self.handed_over) if tags else None
-        try:
-            prepared = prepare_final(self.directory, self._folder("final"), naming=naming, tag=tag)
-        except (HfpipeError, OSError) as error:
-            self._note(Outcome(step, True, problems=_reasons(error)))
+        """Record the finished model and wait while the Hub takes what is pending; say what it has not got."""
+        step = find_final_step(self.directory)
+        tag = self._find_final_tag() if self.settings.hub_tag_steps else None
+
+        def prepare(folder: Path) -> Prepared:
+            return prepare_final(self.directory, folder, naming=self._naming(), tag=tag)
+
+        self._record(step, prepare, is_final=True)
+        self._deliver_all()
+
+    def push_rest(self) -> None:
+        """Deliver what a run that is done has pending, and its finished model if that was not even recorded."""
+        has_final = False
+        with self._told_only():
+            self.spool.open()
+            self._settle()
+            has_final = any(entry.is_final for entry in self.spool.list_pending())
+        if has_final or is_final_pushed(self.directory, find_final_step(self.directory)):
+            self._deliver_all()
         else:
-            self.uploads.put(Job(prepared, is_final=True))
-        waiting = self.uploads.count_bytes()
-        seconds = SECONDS_AT_END + waiting / SLOWEST_BYTES_PER_SECOND
-        if waiting:
-            logger.info("pushing to %s: %.1f MB, waiting up to %d s", self.target.name, waiting / 1e6, seconds)
-        self._end(seconds)
-        for line in self._describe_missing():
-            logger.warning(line)
+            self.push_final()
 
     def leave(self) -> None:
         """Give what is under way the moment there is after a signal."""
-        self._end(SECONDS_AFTER_SIGNAL)
-        for step in self.failed:
-            logger.warning("step %s is not on the Hub; the run that goes on from here pushes its later saves", step)
+        with self._told_only():
+            self._end(SECONDS_AFTER_SIGNAL)
+            for line in self._describe_missing():
+                logger.warning(line)
+
+    def tell(self) -> None:
+        """Log what was delivered, and what keeps the rest from it, each reason once."""
+        with self._told_only():
+            self._settle()
+            trouble = self.spool.read_trouble()
+            if trouble is not None:
+                self._warn_once(f"{trouble.title} is not on the Hub, the run goes on", "; ".join(trouble.problems))
+
+    def _deliver_all(self) -> None:
+        with self._told_only():
+            waiting = count_bytes(self.spool.list_pending())
+            logger.info("pushing to %s: %.1f MB", self.target.name, waiting / 1e6)
+            self._end(SECONDS_AT_END + waiting / SLOWEST_BYTES_PER_SECOND)
+            for line in self._describe_missing():
+                logger.warning(line)
+            self.spool.close()
+
+    def _record(self, step: int, prepare: Callable[[Path], Prepared], *, is_final: bool = False) -> None:
+        """Put a revision into the spool, and wake what delivers; one that cannot be written is told and missing."""
+        try:
+            prepared = prepare(self.spool.place_to_prepare())
+            self.spool.record(prepared, self.target, is_final=is_final)
+        except (HfpipeError, OSError) as error:
+            self.spool.discard_preparing()
+            self.lacks_final = is_final
+            self.unrecorded |= set() if is_final else {step}
+            what = "the finished model" if is_final else f"step {step:,}"
+            self._warn_once(f"{what} could not be recorded to be pushed, the run goes on", "; ".join(_reasons(error)))
+            return
+        self.tell()
+        with self._told_only():
+            self.uploads.wake()
+
+    def _find_recorded_steps(self) -> set[int]:
+        """Return the steps whose saves are on the Hub or wait for it: what is done again after a resume is the same."""
+        pushed = {int(each["step"]) for each in list_pushes(self.directory) if not each["is_final"]}
+        return pushed | {entry.step for entry in self.spool.list_entries() if not entry.is_final}
+
+    def _find_final_tag(self) -> str | None:
+        waiting = {entry.step for entry in self.spool.list_pending() if not entry.is_final}
+        return find_final_tag(self.directory, self._naming().name, steps=waiting)
+
+    def _settle(self) -> None:
+        for pushed in settle(self.spool):
+            self._tell_pushed(pushed)
+
+    def _tell_pushed(self, pushed: Pushed) -> None:
+        what = "the finished model" if pushed.is_final else f"step {pushed.step:,}"
+        logger.info("pushed %s: %s (commit %s)", what, pushed.url, pushed.commit[:8])
+        if not pushed.private and self.settings.hub_private_repo and "public" not in self._told:
+            self._told.add("public")
+            tell_public(pushed.repository)
+        if pushed.on_top_of is not None:
+            told = "its newest commit was no longer this run's: somebody else pushes there too, or it was made anew"
+            self._warn_once(f"{pushed.repository}: {pushed.on_top_of!r}", f"{told}; this run's commits go on top of it")
 
     def _end(self, seconds: float) -> None:
+        """Wait while the Hub takes what is pending, then end what delivers."""
         try:
-            self.uploads.wait(seconds)
+            self.uploads.wait(lambda: not self.spool.list_pending(), quiet=SECONDS_OF_QUIET, longest=seconds)
         except KeyboardInterrupt:  # the record of the session is written, so it ends the waiting alone
             logger.warning("interrupted: no longer waiting for the Hub")
-        finally:  # the process that uploads takes no notice of Ctrl-C
+        finally:  # the process that delivers takes no notice of Ctrl-C
             self.uploads.close()
-        self._note_all()
-        shutil.rmtree(self.directory / WAITING_FOLDER, ignore_errors=True)
-
-    def _note_all(self) -> None:
-        for outcome in self.uploads.take_outcomes():
-            self._note(outcome)
-
-    def _note(self, outcome: Outcome) -> None:
-        """Log and record what became of a push; what a save failed for is logged once."""
-        step, pushed = outcome.step, outcome.pushed
-        if pushed is None:
-            reason = "; ".join(outcome.problems)
-            if outcome.is_final:
-                self.missing_final = reason
-                return
-            if reason not in self.failed.values():
-                logger.warning("step %s was not pushed, the run goes on: %s", f"{step:,}", reason)
-            self.failed[step] = reason
-            return
-        what = "the finished model" if outcome.is_final else f"step {step:,}"
-        logger.info("pushed %s: %s (commit %s)", what, pushed.url, pushed.commit[:8])
-        if not pushed.private and self.settings.hub_private_repo and not self.is_public_told:
-            tell_public(pushed.repository)
-            self.is_public_told = True
-        if outcome.is_final:
-            self.missing_final = None
-        record_push(self.directory, pushed)
+        self.tell()
 
     def _describe_missing(self) -> Iterator[str]:
-        """Yield a line for what has not arrived and should have, with the command that pushes it."""
+        """Yield a line for what is not on the Hub, with the command that brings it there."""
         command = f"hfpipe push {self.directory}"
-        if self.missing_final is not None:
-            yield f"the finished model is not on the Hub ({self.missing_final}); push it by: {command}"
-        kept = [step for step in self.failed if checkpoint_folder(self.directory / CHECKPOINTS, step).is_dir()]
+        pending = self.spool.list_pending()
+        if pending:
+            size = f"{count_commits(pending)}, {count_bytes(pending) / 1e6:,.1f} MB"
+            yield f"not on the Hub yet: {pending[-1].title} and all before it ({size}); deliver by: {command} --pending"
+        if self.lacks_final:
+            yield f"the finished model is not among what is to be pushed; push it by: {command}"
+        kept = [step for step in self.unrecorded if checkpoint_folder(self.directory / CHECKPOINTS, step).is_dir()]
         if kept and self.settings.hub_strategy == "all_checkpoints":
             options = " ".join(f"--checkpoint {step}" for step in sorted(kept))
-            yield f"checkpoints that are not on the Hub: {len(kept):,}; push them by: {command} {options}"
+            yield f"checkpoints that were not recorded to be pushed: {len(kept):,}; push them by: {command} {options}"
 
-    def _folder(self, name: int | str) -> Path:
-        return self.directory / WAITING_FOLDER / str(name)
+    def _warn_once(self, what: str, reason: str) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            logger.warning("%s: %s", what, reason)
+
+    @contextmanager
+    def _told_only(self) -> Iterator[None]:
+        """Let nothing that is wrong with the spool end the run."""
+        try:
+            yield
+        except (HfpipeError, OSError) as error:
+            self._warn_once("pushing is disturbed, the run goes on", "; ".join(_reasons(error)))
 
     def _naming(self) -> Naming:
         return Naming(self.target.name.rpartition("/")[2], self.target.revision)
-
-    def _tag(self, step: int) -> str | None:
-        return f"step-{step}" if self.settings.hub_tag_steps else None
 
 
 class PushSaves(TrainerCallback):
@@ -159,7 +221,7 @@ class PushSaves(TrainerCallback):
         self.pusher = pusher
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Hand the checkpoint over; it has just been renamed into its place."""
+        """Record the checkpoint; it has just been renamed into its place."""
         self.pusher.push_save(state.global_step)
 
     def on_train_end(
@@ -168,25 +230,6 @@ class PushSaves(TrainerCallback):
         """Wait a moment where a signal ended the session."""
         if self.trainer.stopped_by:
             self.pusher.leave()
-
-
-def open_pusher(config: RunConfig) -> RunPusher | None:
-    """Return what pushes this run, None where nothing is to be pushed.
-
-    Raises:
-        ConfigError: If there is no access token, or the Hub says that it may not be used for this.
-    """
-    if not config.hub.push_to_hub:
-        return None
-    name = config.hub.hub_model_id or find_default_name(config.output_dir)
-    check_token(config)
-    try:
-        name = _check_access(config, name)
-    except HubUnreachable as error:
-        logger.warning("%s; training begins, and pushing is tried when there is something to push", error.problems[0])
-    except HubError as error:
-        raise ConfigError(error.problems) from error
-    return RunPusher(config, Target(name, config.hub.hub_private_repo, config.hub.hub_revision))
 
 
 def tell_public(name: str) -> None:
@@ -201,21 +244,3 @@ def tell_public(name: str) -> None:
 def _reasons(error: HfpipeError | OSError) -> tuple[str, ...]:
     """Return what kept a folder from being prepared: a full disk is no reason to end a run either."""
     return tuple(map(str, error.problems)) if isinstance(error, HfpipeError) else (str(error),)
-
-
-def _check_access(config: RunConfig, name: str) -> str:
-    """Return the repository's full name, once nothing is known to speak against pushing there."""
-    account = find_account(seconds=SECONDS_AT_START)
-    if account.only_reads:
-        raise HubError(Problem(config.place("push_to_hub"), "true", "the access token may only read", LOG_IN))
-    full_name = name if "/" in name else f"{account.name}/{name}"
-    if not account.owns(full_name):
-        # no refusal: what a token with few rights is told of its organizations may not be all
-        owner = full_name.partition("/")[0]
-        logger.warning(
-            "%s %s: the access token is that of %s, who is not known to belong to %s: the Hub may refuse the push",
-            *(config.place("hub_model_id"), full_name, account.name, owner),
-        )
-    if config.hub.hub_private_repo and find_visibility(full_name, seconds=SECONDS_AT_START) is False:
-        tell_public(full_name)
-    return full_name

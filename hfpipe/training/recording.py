@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,15 +12,15 @@ from hfpipe.config import RunConfig
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.parts import LabelledParts
-from hfpipe.errors import CheckpointError, Problem
 from hfpipe.evaluation.plots import plot_loss_curve
 from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
-from hfpipe.hub.push import is_pushed
 from hfpipe.hub.scrubbing import shorten_names
+from hfpipe.models.fingerprints import find_starting_folders, fingerprint_folders
 from hfpipe.records.environment import describe_environment
 from hfpipe.records.identity import check_same_files
 from hfpipe.records.inference_settings import InferenceSettings, write_inference_settings
 from hfpipe.records.opening import read_run
+from hfpipe.records.publication import set_later_aside
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
@@ -29,8 +30,17 @@ from hfpipe.records.run_directory import (
     truncate_history,
     write_json,
 )
-from hfpipe.records.sessions import Status, add_facts, begin_session, describe_settings, end_session
-from hfpipe.training.checkpoints import set_later_aside
+from hfpipe.records.sessions import (
+    STARTING_POINT,
+    Status,
+    add_facts,
+    begin_session,
+    describe_settings,
+    end_session,
+)
+from hfpipe.records.work import describe_new_cut
+from hfpipe.training.agreement import Attempt, raise_in_all
+from hfpipe.training.exchange import share_from_main
 from hfpipe.training.quotes import quote_labels
 from hfpipe.training.session import Session
 from hfpipe.training.streaming import check_processes
@@ -46,17 +56,28 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
     """Log what became of the data and write the record of the session; it stands before anything else is written.
 
     Raises:
-        CheckpointError: If a data file, the rows of a step or the precision are not what the run began with.
+        CheckpointError: If a data file, the model or its tokenizer are not what the run began with, or the record
+            cannot be written.
+        ConfigError: If the model or its tokenizer cannot be found.
     """
-    data = summary.to_json()
+    data, starting_point = summary.to_json(), _find_starting_point(session)
     if session.is_resumed:
+        run = read_run(session.directory)
         # In all processes: one that raised alone would leave the others waiting.
-        _check_same_work(session, read_run(session.directory), data)
+        _check_same_work(session, run, data, starting_point)
+        _tell_cut(session, run)
     session.wait_for_all()
-    if not session.is_main:
-        return
-    for line in summary.lines():
-        logger.info(line)
+    attempt = Attempt(session.directory)
+    with attempt:
+        if session.is_main:
+            for line in summary.lines():
+                logger.info(line)
+            about_data = {"data": data, STARTING_POINT: starting_point, "label_names": list(label_names)}
+            _record_beginning(session, about_data)
+    raise_in_all(attempt.error(), session.args)
+
+
+def _record_beginning(session: Session, about_data: Mapping[str, object]) -> None:
     config = session.config
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     about_run = {
@@ -66,13 +87,15 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
         "world_size": session.args.world_size,
         "rows_per_step": session.rows_per_step,
         "precision": session.precision,
-        "data": data,
-        "label_names": list(label_names),
+        **about_data,
         **describe_environment(gpus=gpus),
     }
-    begin_session(session.directory, about_run, from_step=session.from_step)
+    begin_session(session.directory, about_run, from_step=session.from_step, cut=asdict(session.cut))
     set_later_aside(session.directory / CHECKPOINTS, session.from_step)
-    truncate_history(session.directory / HISTORY_FILE, session.from_step)
+    # a run that goes on from its beginning makes what it logged at step 0 again
+    truncate_history(session.directory / HISTORY_FILE, session.from_step if session.checkpoint else -1)
+    if session.pusher is not None:
+        session.pusher.begin(session.from_step)
 
 
 def begin_classifier(session: Session, parts: LabelledParts) -> None:
@@ -131,8 +154,8 @@ def report_done(session: Session) -> None:
     """Log that there is nothing left to do, with the scores there are."""
     if session.is_main:
         metrics = read_json(session.directory / METRICS_FILE)
-        if session.config.hub.push_to_hub and not is_pushed(session.directory):
-            logger.warning("the finished model is not on the Hub; push it by: hfpipe push %s", session.directory)
+        if session.pusher is not None:
+            session.pusher.push_rest()
         logger.info("%s is done; to train it anew: fresh_start: true, or another output_dir", session.directory)
         for line in describe_result(session.config, metrics):
             logger.info(line)
@@ -172,23 +195,31 @@ def end(session: Session, status: Status, step: int) -> None:
         end_session(session.directory, status=status, to_step=step)
 
 
-def _check_same_work(session: Session, run: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _check_same_work(
+    session: Session, run: Mapping[str, Any], data: Mapping[str, Any], starting_point: Mapping[str, str]
+) -> None:
     """Raise a CheckpointError where the steps to come would not be those of the run that began."""
     if session.config.data.streaming:
         check_processes(run["world_size"], session.args.world_size)
-    check_same_files(find_fingerprints(run["data"]), find_fingerprints(data))
-    now = {"rows_per_step": session.rows_per_step, "precision": session.precision}
-    remedies = {
-        "rows_per_step": f"launch {run['world_size']:,} processes again, or begin anew with fresh_start: true",
-        "precision": f"set bf16: {str(run['precision'] == 'bf16').lower()}, or begin anew with fresh_start: true",
-    }
-    problems = [
-        Problem(name, str(now[name]), f"another value than the run began with, {run[name]}", remedies[name])
-        for name in now
-        if now[name] != run[name]
-    ]
-    if problems:
-        raise CheckpointError(problems)
+    begun, given = find_fingerprints(run["data"]), find_fingerprints(data)
+    # a record of an earlier version does not have them
+    if STARTING_POINT in run:
+        begun, given = {**begun, **run[STARTING_POINT]}, {**given, **starting_point}
+    check_same_files(begun, given)
+
+
+def _find_starting_point(session: Session) -> dict[str, str]:
+    """Return the fingerprints of model and tokenizer; the main process alone reads the weights for it."""
+    folders = find_starting_folders(session.model)
+    found: dict[str, str] = share_from_main(fingerprint_folders(folders) if session.is_main else {})
+    return found
+
+
+def _tell_cut(session: Session, run: Mapping[str, Any]) -> None:
+    """Say once that the steps are cut otherwise than before."""
+    told = describe_new_cut(run, session.cut)
+    if told is not None and session.is_main:
+        logger.info(told)
 
 
 def find_fingerprints(data: Mapping[str, Any]) -> dict[str, str]:

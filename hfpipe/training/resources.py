@@ -4,7 +4,6 @@ Disk: a checkpoint must fit beside the one before it, since that is removed only
 needs by `estimate`, and this process as it stands, which has loaded the same libraries and data as the run.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import psutil
 import torch
 
 from hfpipe.errors import Problem
+from hfpipe.records.disk import free_bytes, show_bytes
+from hfpipe.records.run_directory import CHECKPOINTS
 
 CLOSE = 0.85
 """From this share of the memory there is on, a need is worth a word: the estimate is good to about 30 %."""
@@ -53,13 +54,27 @@ class DiskNeed:
         """Bytes at the fullest moment."""
         return self.at_once * self.checkpoint + self.model
 
-    def line(self, free: int) -> str:
+    def line(self, room: "Room") -> str:
         """Return need and supply in a line."""
         parts = f"weights {show_bytes(self.weights)} + optimizer {show_bytes(self.optimizer)}"
         one = f"a checkpoint {show_bytes(self.checkpoint)} = {parts}"
         written = f"{self.checkpoints:,} written, at most {self.at_once:,} on disk at once"
         model = f"with the finished model {show_bytes(self.most)}"
-        return f"disk: {one}; {written}, {model}; {show_bytes(free)} free"
+        return f"disk: {one}; {written}, {model}; {show_bytes(room.total)} free"
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes free for a run, and those of its own published checkpoints, which it replaces, with their number."""
+
+    free: int
+    replaceable: int = 0
+    published: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes the run can fill."""
+        return self.free + self.replaceable
 
 
 @dataclass(frozen=True)
@@ -104,14 +119,18 @@ class MemoryNeed:
             yield f"memory of program and data: {show_bytes(self.program)} a process, processes: {self.processes:,}"
 
 
-def check_disk(need: DiskNeed, free: int, *, folder: Path) -> tuple[list[str], list[Problem]]:
-    """Return lines on the disk and what stands against the run; `free` are the bytes for it at `folder`."""
-    lines = [need.line(free)]
-    if need.least > free:
+def check_disk(need: DiskNeed, room: Room, *, folder: Path) -> tuple[list[str], list[Problem]]:
+    """Return lines on the disk and what stands against the run in `folder`."""
+    lines = [need.line(room)]
+    remedy = "free some, choose another output_dir, or save_strategy: no"
+    if need.least > room.total:
         rule = f"{show_bytes(need.least)} needed for {min(need.checkpoints, 2):,} checkpoints and the finished model"
-        remedy = "free some, choose another output_dir, or save_strategy: no"
-        return lines, [Problem(f"output_dir {folder}", f"{show_bytes(free)} free", rule, remedy)]
-    if need.most > free:
+        return lines, [Problem(f"output_dir {folder}", f"{show_bytes(room.total)} free", rule, remedy)]
+    # what is there is removed only when the next one is whole
+    if room.published and need.checkpoints and need.checkpoint > room.free:
+        rule = f"{show_bytes(need.checkpoint)} needed for the next checkpoint beside the {room.published:,} there"
+        return lines, [Problem(f"output_dir {folder}", f"{show_bytes(room.free)} free", rule, remedy)]
+    if need.most > room.total:
         lines.append(f"warning: {need.at_once:,} checkpoints do not fit at once: lower save_total_limit")
     return lines, []
 
@@ -134,14 +153,14 @@ def check_memory(
     return lines, []
 
 
-def find_free_disk(folder: Path) -> int:
-    """Return the bytes free for `folder`, which may not exist yet; what an earlier session left in it counts as free.
+def find_room(folder: Path) -> Room:
+    """Return the room for a run in `folder`, which may not exist yet.
 
-    A run that goes on replaces its own checkpoints.
+    A run that goes on replaces its checkpoints one by one: they count as room, but for what is written beside them.
     """
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    own = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-    return shutil.disk_usage(existing).free + own
+    checkpoints = folder / CHECKPOINTS
+    published = [each for each in checkpoints.glob("checkpoint-*") if each.is_dir()]
+    return Room(free_bytes(folder), sum(_size(each) for each in published), len(published))
 
 
 def find_available_memory(device: torch.device) -> int:
@@ -161,10 +180,5 @@ def _left_in_container(group: Path = Path("/sys/fs/cgroup")) -> int:
     return int(limit.read_text()) - int(used.read_text()) + int(stat["inactive_file"])
 
 
-def show_bytes(count: int) -> str:
-    """Return `count` in the unit people read: `345 MB`, `1.2 GB`."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            value = count / size
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
-    return f"{count / 1000:.1f} kB"
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

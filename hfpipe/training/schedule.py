@@ -40,8 +40,7 @@ class Schedule:
     @property
     def total_rows(self) -> int:
         """Rows trained on, each counted in every epoch."""
-        whole, steps = divmod(self.total_steps, self.plan.steps_per_epoch)
-        return whole * self.plan.num_rows + min(steps * self.plan.rows_per_step, self.plan.num_rows)
+        return self.plan.count_samples(self.total_steps)
 
     @property
     def total_tokens(self) -> int:

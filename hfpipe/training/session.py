@@ -15,24 +15,31 @@ from accelerate import PartialState
 from accelerate.utils import broadcast
 from transformers import TrainingArguments, set_seed
 
-from hfpipe.config import RunConfig, change_of
+from hfpipe.config import ModelSettings, RunConfig, change_of
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.hub.download import fetch_checkpoint
 from hfpipe.models.bars import hide_weight_bars
+from hfpipe.models.fingerprints import pin_revisions
+from hfpipe.records.durable import clean_partial_files, remove_folder
+from hfpipe.records.manifest import fingerprint
 from hfpipe.records.opening import open_run
-from hfpipe.records.run_directory import CHECKPOINTS, checkpoint_folder, step_of
+from hfpipe.records.publication import clean_leftovers
+from hfpipe.records.resumption import find_resumption
+from hfpipe.records.run_directory import CHECKPOINTS, STAGING, checkpoint_folder, step_of
+from hfpipe.records.work import Cut, Work
+from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
-from hfpipe.training.checkpoints import find_checkpoint_to_resume
 from hfpipe.training.downloads import download_first
+from hfpipe.training.lifeline import join_lifeline
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
-from hfpipe.training.pushing import RunPusher, open_pusher
+from hfpipe.training.push_opening import open_pusher, open_rest_pusher
+from hfpipe.training.pushing import RunPusher
 
 logger = logging.getLogger(__name__)
 
 _KINDS = ("new", "resume", "done")
-_REFUSED = -1
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,19 @@ class Session:
         return self.args.process_index == 0
 
     @property
+    def cut(self) -> Cut:
+        """How this launch cuts the rows of a step."""
+        return find_cut_of(self.args)
+
+    @property
     def rows_per_step(self) -> int:
         """Rows of a full window over all processes and micro-batches."""
-        rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        return rows * self.args.world_size
+        return self.cut.rows_per_step
+
+    @property
+    def model(self) -> ModelSettings:
+        """The settings of model and tokenizer; those of the Hub at the commits this run has begun with, if it has."""
+        return pin_revisions(self.config)
 
     @property
     def from_step(self) -> int:
@@ -82,6 +98,16 @@ class Session:
         PartialState().wait_for_everyone()
 
 
+def fingerprint_of(config: RunConfig) -> str:
+    """Return what tells the checkpoints of this run from those of another."""
+    return fingerprint(config.flat(), change_of=change_of)
+
+
+def find_cut_of(args: TrainingArguments) -> Cut:
+    """Return how these arguments cut the rows of a step, in the processes that really started."""
+    return Cut(args.world_size, args.per_device_train_batch_size, args.gradient_accumulation_steps)
+
+
 def open_session(config: RunConfig) -> Session:
     """Join the process group, settle the precision, seed, open the run directory, and download what is on the Hub.
 
@@ -92,13 +118,14 @@ def open_session(config: RunConfig) -> Session:
     """
     started = time.monotonic()
     args, precision = build_arguments(config)
+    join_lifeline(args, config.output_dir / CHECKPOINTS)
     log_above_bars()
     if args.device.type == "cpu":
         keep_freed_memory()
     transformers.logging.set_verbosity_error()
     hide_weight_bars()
     set_seed(config.training.seed)
-    kind, step, pusher = _agree(args, config)
+    kind, step, pusher = _agree(args, config, Work(find_cut_of(args), precision))
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
     # The evaluation at the start was made when the run began.
     args.eval_on_start = args.eval_on_start and checkpoint is None
@@ -110,29 +137,26 @@ def open_session(config: RunConfig) -> Session:
     return session
 
 
-def _agree(args: TrainingArguments, config: RunConfig) -> tuple[str, int, RunPusher | None]:
+def _agree(args: TrainingArguments, config: RunConfig, work: Work) -> tuple[str, int, RunPusher | None]:
     """Return kind and step of the run as the main process found them, and in that one what pushes it.
 
-    Where it refuses, the others open the run too, and meet the same error: nothing was changed yet.
+    Where it refuses, all processes do.
     """
-    found = [_REFUSED, 0]
+    found = [0, 0]
     pusher: RunPusher | None = None
     refusal: HfpipeError | None = None
     if args.process_index == 0:
         try:
-            *found, pusher = _open(config)
+            *found, pusher = _open(config, work)
         except HfpipeError as error:
             refusal = error
+    raise_in_all(refusal, args)
     if args.world_size > 1:
         found = broadcast(torch.tensor(found, device=args.device)).tolist()
-    if refusal is not None:
-        raise refusal
-    if found[0] == _REFUSED:
-        *found, _ = _open(config)
     return _KINDS[found[0]], found[1], pusher
 
 
-def _open(config: RunConfig) -> tuple[int, int, RunPusher | None]:
+def _open(config: RunConfig, work: Work) -> tuple[int, int, RunPusher | None]:
     """Return the number of the kind, the step to go on from, and what pushes the run."""
     # before an earlier run is moved aside for nothing
     pusher = open_pusher(config) if config.training.fresh_start else None
@@ -143,6 +167,7 @@ def _open(config: RunConfig) -> tuple[int, int, RunPusher | None]:
         fresh_start=config.training.fresh_start,
         change_of=change_of,
         place_of=config.place,
+        work=work,
     )
     if opening.moved_to:
         logger.info("the earlier run in %s now lies in %s", config.output_dir, opening.moved_to)
@@ -150,11 +175,25 @@ def _open(config: RunConfig) -> tuple[int, int, RunPusher | None]:
         rule = f"there is no run in {config.output_dir} to go on with"
         remedy = "name the run's output_dir, or start from weights by model_name_or_path"
         raise CheckpointError(Problem(config.place("resume_from_checkpoint"), wanted, rule, remedy))
-    resumes = opening.kind == "resume"
-    checkpoint = find_checkpoint_to_resume(config.output_dir / CHECKPOINTS, wanted) if resumes else None
-    if pusher is None and opening.kind != "done":
-        pusher = open_pusher(config)
+    checkpoint = _find_checkpoint(config, wanted) if opening.kind == "resume" else None
+    if opening.kind == "done":
+        pusher = open_rest_pusher(config)
+    elif pusher is None:
+        pusher = open_pusher(config, goes_on=opening.kind == "resume")
     return _KINDS.index(opening.kind), step_of(checkpoint) if checkpoint else 0, pusher
+
+
+def _find_checkpoint(config: RunConfig, wanted: str | None) -> Path | None:
+    """Make good what a killed session left half done, and return the checkpoint to go on from."""
+    checkpoints = config.output_dir / CHECKPOINTS
+    clean_partial_files(config.output_dir)
+    remove_folder(config.output_dir / STAGING)
+    clean_leftovers(checkpoints)
+    resumption = find_resumption(
+        checkpoints, wanted, config=fingerprint_of(config), needs_best=config.training.load_best_model_at_end
+    )
+    resumption.leave_behind()
+    return resumption.folder
 
 
 def _announce(session: Session, kind: str) -> None:

@@ -1,12 +1,18 @@
-"""Signals that end a session: the step is finished, what is due at it done, its state saved."""
+"""Signals while the optimizer steps: the step is finished, what is due at it done, its state saved.
+
+Before the first step and after the last one there is nothing to save, and `hfpipe.config.stopping` lets the process
+leave at once. Refuses nothing. The one decision: from the first step to the end of a session that was stopped every
+further signal is ignored, so none can damage or shorten the save.
+"""
 
 import logging
 import signal
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hfpipe.config.stopping import SignalWatch, current_watch, install
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -15,37 +21,46 @@ logger = logging.getLogger(__name__)
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGINT or SIGTERM: finish the step, do what is due at it, save it, stop. All processes agree on the step.
+    """On a signal: finish the step, do what is due at it, save it, stop. All processes agree on the step.
 
     An evaluation due at that step is not left out: the run that goes on from here would never make it, and
-    might choose another best checkpoint. A second signal changes nothing: the save under way is wanted.
+    might choose another best checkpoint. A recipe called from Python, without an entry point of ours, has its
+    signals taken over for the same time.
     """
 
     def __init__(self, trainer: "PlannedTrainer") -> None:
         self.trainer = trainer
-        self.received = 0
+        self._watch: SignalWatch | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_train_begin(
+    def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take the two signals over."""
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Have signals noted from the first step on."""
+        if self._watch is None:
+            own = SignalWatch()
+            self._watch = current_watch() or own
+            self._watch.put_off()
+            self._previous = install(own) if self._watch is own else {}
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Give them back."""
+    def end_steps(self) -> None:
+        """Let signals end the process again, the one that came after the last step too."""
+        watch, is_ours = self._watch, not self._previous
         self.give_back()
+        if watch is not None and is_ours:
+            watch.take_up()
+        elif watch is not None and watch.received:
+            signal.raise_signal(watch.received)
 
     def give_back(self) -> None:
-        """Leave the two signals to whom they belonged before; once is enough, and a run that fails needs it too."""
+        """Leave signals to whom they belonged where they were taken over; a run that fails needs it too."""
         while self._previous:
             signal.signal(*self._previous.popitem())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop where any process was signalled; the last step of an epoch is left to `on_epoch_end`."""
-        own = torch.tensor([self.received], device=args.device)
+        assert self._watch is not None, "a step that ends has begun"
+        own = torch.tensor([self._watch.received], device=args.device)
         received = int(self.trainer.accelerator.gather(own).max())
         if received and not control.should_training_stop:
             self.trainer.stopped_by = received
@@ -67,6 +82,3 @@ class StopOnSignal(TrainerCallback):
         logger.warning("signal %d: saving step %s, then stopping", self.trainer.stopped_by, f"{state.global_step:,}")
         control.should_save = True
         control.should_training_stop = True
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number

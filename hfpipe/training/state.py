@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hfpipe.errors import CheckpointError, Problem
+from hfpipe.pickles import find_state_problem
 from hfpipe.training.gathering import is_sharded
 from hfpipe.training.optimizer_state import collect_optimizer_state, restore_optimizer_state
 from hfpipe.training.state_files import REMEDY, damaged, read_state, write_state
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OPTIMIZER, SCHEDULER, SCALER = "optimizer", "scheduler", "scaler"
-# What earlier versions wrote, and Trainer itself writes.
-_PICKLED = ("optimizer.pt", "optimizer.bin", "scheduler.pt")
 
 
 def save_optimizer_and_scheduler(trainer: "PlannedTrainer", folder: Path) -> None:
@@ -99,19 +98,34 @@ def save_random_state(trainer: "PlannedTrainer", folder: Path) -> None:
 
 
 def load_random_state(trainer: "PlannedTrainer", folder: Path) -> None:
-    """Put the random state of this process back; one that the run did not have keeps the state it was seeded with.
+    """Put the random state of this process back; one that the checkpoint does not know is seeded by seed and step.
 
     Raises:
         CheckpointError: If it is missing or damaged.
     """
-    index = trainer.args.process_index
-    name = _random_name(index)
-    if index and not (folder / f"{name}.json").exists():
-        begun_with = read_state(folder, _random_name(0))["world_size"]
-        if index >= begun_with:
-            logger.warning("process %d draws its own random numbers: the run had %d processes", index, begun_with)
-            return
-    restore_random_state(read_state(folder, name), trainer.args.device, place=folder / f"{name}.json")
+    args, first = trainer.args, read_state(folder, _random_name(0))
+    if args.process_index == 0 and args.world_size > first["world_size"]:
+        told = "%s of %s processes did not exist: seed and step decide the random numbers of their dropout"
+        logger.info(told, f"{args.world_size - first['world_size']:,}", f"{args.world_size:,}")
+    if args.process_index >= first["world_size"]:
+        seed_process(args.seed, args.process_index, step=trainer.state.global_step)
+        return
+    name = _random_name(args.process_index)
+    saved = read_state(folder, name) if args.process_index else first
+    restore_random_state(saved, args.device, place=folder / f"{name}.json")
+
+
+def seed_process(seed: int, process_index: int, *, step: int = 0) -> None:
+    """Give each process its own dropout: with equal seeds all would drop the same units.
+
+    One that joins at a `step` after the first draws other numbers than one that was there from the beginning.
+    """
+    own = seed + process_index
+    if step:
+        own = int(np.random.SeedSequence((seed, process_index, step)).generate_state(1)[0])
+    random.seed(own)
+    np.random.seed(own % 2**32)
+    torch.manual_seed(own)
 
 
 def collect_random_state(device: torch.device) -> dict[str, Any]:
@@ -154,12 +168,10 @@ def restore_random_state(saved: Any, device: torch.device, *, place: Path) -> No
 
 
 def refuse_pickled(folder: Path) -> None:
-    """Raise a CheckpointError for a checkpoint whose state is pickled, as earlier versions wrote it."""
-    pickled = next((name for name in _PICKLED if (folder / name).exists()), None)
-    if pickled is not None and not (folder / f"{OPTIMIZER}.json").exists():
-        rule = f"an earlier version wrote its state as {pickled}, which is not read: pickle can run any code"
-        remedy = "finish the run with that version, or begin a new one from its weights by model_name_or_path"
-        raise CheckpointError(Problem(str(folder), rule=rule, remedy=remedy))
+    """Raise a CheckpointError for a checkpoint whose state is pickled: Trainer's, FSDP's or DeepSpeed's own."""
+    problem = None if (folder / f"{OPTIMIZER}.json").exists() else find_state_problem(folder)
+    if problem is not None:
+        raise CheckpointError(problem)
 
 
 def _random_name(process_index: int) -> str:

@@ -41,7 +41,8 @@ def write_state(folder: Path, name: str, state: object, *, owner: str) -> None:
     encoded = _encode(state, "", found)
     if found.tensors:
         save_file(found.tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
-    write_json(folder / f"{name}.json", encoded)
+    # the whole checkpoint is put on the disk when it is sealed
+    write_json(folder / f"{name}.json", encoded, durable=False)
 
 
 def read_state(folder: Path, name: str) -> Any:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 
 from hfpipe.data.corpus import IGNORED
 from hfpipe.data.stream_blocks import BlockStream, StreamState
 from hfpipe.data.streams import FATES, Position, Share
 from hfpipe.errors import CheckpointError, DataError, HfpipeError, Problem
 from hfpipe.training.datasets import Batch
+from hfpipe.training.exchange import gather_items
 from hfpipe.training.state_files import read_state, write_state
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def raise_together(trainer: "PlannedTrainer") -> None:
     if int(trainer.accelerator.gather(failed).max()):
         rows.close()
         own = list(rows.failure.problems) if rows.failure is not None else []
-        raise DataError([Problem(*parts) for parts in gather_object([_parts(problem) for problem in own])])
+        raise DataError([Problem(*parts) for parts in gather_items([_parts(problem) for problem in own])])
 
 
 def _parts(problem: Problem) -> tuple[str, str, str, str]:

@@ -27,9 +27,10 @@ from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
 from hfpipe.training.checkpoints import write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
-from hfpipe.training.evaluation_loop import Outcome, run_evaluation
+from hfpipe.training.evaluation_loop import Outcome, has_finite_score, run_evaluation
+from hfpipe.training.finite_weights import check_weights
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
-from hfpipe.training.numerics import check_loss
+from hfpipe.training.numerics import Numerics, check_loss
 from hfpipe.training.objectives import Objective
 from hfpipe.training.sharding import finish_preparation, prepare_sharding
 from hfpipe.training.state import (
@@ -79,7 +80,9 @@ class PlannedTrainer(Trainer):
         self.tokenizer = tokenizer
         self.plan = build_plan(train_rows, args)
         self.grad_norm: torch.Tensor | float | None = 0.0
+        self.numerics = Numerics()
         self.computing_parameters = model.num_parameters(exclude_embeddings=True)
+        self.fingerprint = ""  # of the run's settings, for its checkpoints
         self.stopped_by = 0  # the signal that ends this session before its last step
         super().__init__(
             model=model,
@@ -118,6 +121,12 @@ class PlannedTrainer(Trainer):
         rows, pooling = len(inputs["labels"]), self.task.window_pooling
         run = cast("Any", lambda **own: run_model(model, own, rows=rows, pooling=pooling))
         return super().compute_loss(run, inputs, return_outputs, num_items_in_batch)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Return Trainer's loss of a micro-batch, and add it to that of its window."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.numerics.window_loss = self.numerics.window_loss + loss
+        return loss
 
     def _mean_loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None
@@ -165,7 +174,13 @@ class PlannedTrainer(Trainer):
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.checkpoints)
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Tell whether this is the best model so far: never by a score that is no number, or with such weights."""
+        check_weights(self)
+        return has_finite_score(metrics, self.args) and super()._determine_best_metric(metrics, trial)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        check_weights(self)
         write_checkpoint(self)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:

@@ -4,6 +4,7 @@ Everything is safetensors and JSON. Loading is strict: a file that lacks a param
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,9 @@ from transformers import PreTrainedModel
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.models.adapters import is_adapted, read_adapter, save_adapter
+from hfpipe.records.manifest import find_damage
 from hfpipe.records.run_directory import checkpoint_folder
+from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.gathering import is_sharded, put_tensor, put_weights, whole_shape
 
 if TYPE_CHECKING:
@@ -82,16 +85,24 @@ def load_weights(network: PreTrainedModel, folder: Path) -> None:
 
 
 def load_best_weights(trainer: "PlannedTrainer") -> None:
-    """Put the weights of the best step back into the model, wherever the run directory lies now."""
+    """Put the weights of the best step back into the model, wherever the run directory lies now.
+
+    Raises:
+        CheckpointError: If that checkpoint is not as it was written.
+    """
     step = trainer.state.best_global_step
     if step is None or step == trainer.state.global_step:
         return
     folder = checkpoint_folder(trainer.checkpoints, step)
-    if not folder.is_dir():
-        raise CheckpointError(
-            Problem(str(folder), rule="the best checkpoint of this run is not there", remedy="put it back")
-        )
+    raise_in_all(_find_refusal(folder, step) if trainer.args.process_index == 0 else None, trainer.args)
     load_weights(trainer.network, folder)
     logger.info(
         "best weights: step %s, %s %s", f"{step:,}", trainer.args.metric_for_best_model, trainer.state.best_metric
     )
+
+
+def _find_refusal(folder: Path, step: int) -> CheckpointError | None:
+    """Return what keeps the best weights from being loaded."""
+    remedy = "put it back as it was saved; the same command goes on from the newest checkpoint that does without it"
+    problems = find_damage(folder, step=step)
+    return CheckpointError([replace(each, remedy=remedy) for each in problems]) if problems else None

@@ -24,22 +24,27 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Seen:
-    """A request that came in: who asked, and what was answered (0: the connection was broken off)."""
+    """A request that came in: who asked, what was answered (0: the connection was broken off), and when."""
 
     method: str
     path: str
     account: str | None
     status: int
+    time: float = field(default_factory=time.monotonic)
 
 
 @dataclass
 class HubServer:
-    """A Hub at `url`, standing while it is used in a `with` block."""
+    """A Hub at `url`, standing while it is used in a `with` block.
+
+    `sent` is all that came in: address, headers but for Authorization, and body of each request.
+    """
 
     port: int = 0
     hub: Hub = field(default_factory=Hub)
     faults: list[Fault] = field(default_factory=list)
     log: list[Seen] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
     _listener: "_Listener | None" = None
 
@@ -133,6 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         """Answer a request of any method."""
         address = urlsplit(self.path)
+        fault = self._find_fault(address.path)
+        if fault is not None and fault.cuts:
+            self.rfile.read(min(1, int(self.headers.get("Content-Length") or 0)))
+            self._break_off(Request(self.command, address.path, {}, {}, b"", ""))
+            return
         request = Request(
             method=self.command,
             path=address.path,
@@ -141,33 +151,45 @@ class _Handler(BaseHTTPRequestHandler):
             body=self._read_body(),
             url=self.server.owner.url,
         )
-        fault = self._find_fault(request)
+        headers = "".join(f"\n{name}: {value}" for name, value in self.headers.items() if name.lower() != "authorization")
+        self.server.owner.sent.append(f"{self.path}{headers}\n".encode() + request.body)
         if fault is not None:
             time.sleep(fault.seconds)
+        if fault is not None and not fault.loses:
+            fault.calls()
         if fault is not None and fault.drops:
-            self._note(request, None, 0)
-            self.close_connection = True
-            _shut(self.connection)
+            self._break_off(request)
             return
-        self._answer(request, None if fault is None else fault.status)
+        self._answer(request, fault or Fault("*", ""))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any
 
-    def _find_fault(self, request: Request) -> Fault | None:
+    def _find_fault(self, path: str) -> Fault | None:
         with self.server.lock:
-            return next((f for f in self.server.owner.faults if f.strikes(request.method, request.path)), None)
+            return next((fault for fault in self.server.owner.faults if fault.strikes(self.command, path)), None)
 
-    def _answer(self, request: Request, status: int | None) -> None:
+    def _break_off(self, request: Request) -> None:
+        self._note(request, None, 0)
+        self.close_connection = True
+        # unread input makes the system answer by a reset
+        _shut(self.connection)
+
+    def _answer(self, request: Request, fault: Fault) -> None:
         account: Account | None = None
         try:
-            if status is not None:
-                raise Refusal(status, "a fault this test asked for")
+            if fault.status is not None:
+                headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+                raise Refusal(fault.status, fault.message, headers=headers)
             with self.server.lock:
                 hub = self.server.owner.hub
                 account = account_of(request.headers.get("Authorization", ""), hub.accounts)
                 answered = answer(hub, request, account)
         except Refusal as refusal:
             answered = refusal.answer()
+        if fault.loses:
+            fault.calls()
+            self._break_off(request)
+            return
         self._note(request, account, answered.status)
         self._send(answered)
 

@@ -30,10 +30,15 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_hook)
 
 
+def interrupt_after(events: int, number: int = signal.SIGINT) -> None:
+    """Raise the signal in this process when so many log events have been written."""
+    _pending.update(events=events, signal=number)
+
+
 @contextmanager
 def interrupted_after(events: int, number: int = signal.SIGINT) -> Iterator[None]:
-    """Raise the signal when so many log events have been written."""
-    _pending.update(events=events, signal=number)
+    """Do as `interrupt_after` for the block alone."""
+    interrupt_after(events, number)
     try:
         yield
     finally:

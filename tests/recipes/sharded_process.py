@@ -5,10 +5,12 @@ Run as a program: its arguments are the rank, the number of processes and the fo
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import bert_config, llama_config, make_classifier, make_generator
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 from torch.distributed.fsdp import fully_shard
 from transformers import PreTrainedModel
 
@@ -76,6 +78,7 @@ def go_through(name: str, rank: int, world: int, folder: Path) -> None:
         write_state(folder, f"{name}_optimizer", state, owner="optimizer")
     else:
         assert weights == {}
+    compare_with_torch(model, optimizer, weights, state)
     torch.distributed.barrier()
 
     fresh = make_model(name)
@@ -96,6 +99,29 @@ def go_through(name: str, rank: int, world: int, folder: Path) -> None:
     torch.distributed.all_reduce(total)
     if rank == 0:
         (folder / f"{name}_loss.txt").write_text(repr(total.item() / world))
+
+
+def compare_with_torch(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    weights: dict[str, torch.Tensor],
+    state: dict[str, Any],
+) -> None:
+    """Assert that what was gathered is what torch.distributed.checkpoint gathers, name by name and bit by bit."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    theirs, optimizers = (
+        get_model_state_dict(model, options=options),
+        get_optimizer_state_dict(model, optimizer, options=options),
+    )
+    assert weights.keys() == theirs.keys()
+    assert [name for name in weights if not weights[name].equal(theirs[name])] == []
+    if not weights:  # not the process that writes
+        return
+    assert state["param_groups"] == optimizers["param_groups"]
+    assert state["state"].keys() == optimizers["state"].keys()
+    for name, own in state["state"].items():
+        assert own.keys() == optimizers["state"][name].keys()
+        assert [key for key, value in own.items() if not value.equal(optimizers["state"][name][key])] == []
 
 
 def compare(

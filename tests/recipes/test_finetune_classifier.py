@@ -124,13 +124,13 @@ def test_an_evaluation_that_is_not_finite_stops_the_run_and_names_the_row(tmp_pa
 
 
 def poison_token(checkpoint: Path, text: str) -> None:
-    """Make the embedding of the first token of `text` infinite, so that rows which hold it have no finite loss."""
+    """Make the embedding of the first token of `text` so large that rows which hold it have no finite loss."""
     from transformers import AutoTokenizer
 
     file = checkpoint / "model.safetensors"
     weights = safetensors.torch.load_file(file)
     token = AutoTokenizer.from_pretrained(checkpoint)(text, add_special_tokens=False)["input_ids"][0]
-    weights["embeddings.word_embeddings.weight"][token] = float("inf")
+    weights["embeddings.word_embeddings.weight"][token] = 3e38
     safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import run_recipe_here
-from hub_runs import TOP
+from hub_runs import TOP, list_titles
 from hub_server import READ_TOKEN, WRITE_TOKEN, Fault, HubServer
 from interruption import interrupted_after
 from typer.testing import CliRunner
@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from hfpipe.cli import app
 from hfpipe.errors import CheckpointError, ConfigError, HubError, Stopped
 from hfpipe.records.run_directory import read_history, read_json
-from hfpipe.training import pushing
+from hfpipe.training import push_opening, pushing
 
 NAME = "tester/reviews"
 STATE = {
     "config.json",
     "history.jsonl",
+    "manifest.json",
     "model.safetensors",
     "optimizer.json",
     "optimizer.safetensors",
@@ -69,19 +70,9 @@ def logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of a run there are two seconds for a push, not sixty."""
-    monkeypatch.setattr(pushing, "SECONDS_AT_END", 2.0)
-    monkeypatch.setattr(pushing, "SECONDS_AT_START", 0.5)
-
-
-def titles(hub: HubServer, name: str = NAME, revision: str = "main") -> list[str]:
-    """Return the titles of a branch's commits, oldest first."""
-    repository = hub.repository(name)
-    found, commit = [], repository.find(revision)
-    while commit is not None:
-        found.append(commit.title)
-        commit = repository.commits.get(commit.parent or "")
-    return found[::-1]
+    """A Hub that does not answer is waited for half a second, at the start and at the end."""
+    monkeypatch.setattr(pushing, "SECONDS_OF_QUIET", 0.5)
+    monkeypatch.setattr(push_opening, "SECONDS_AT_START", 0.5)
 
 
 def model_index(card: str) -> dict[str, float]:
@@ -143,10 +134,9 @@ def test_the_finished_model_comes_back_with_the_scores_of_the_run(
 
 @pytest.mark.usefixtures("logged_in")
 def test_every_save_has_the_scores_of_its_own_weights(hub: HubServer, settings: dict[str, Any]) -> None:
-    # tags keep each save from giving way to the next
     settings |= {"hub_strategy": "every_save", "hub_tag_steps": "true", "num_train_epochs": 1, "eval_steps": 3}
     run_recipe_here("finetune_classifier", settings)
-    assert titles(hub)[1:] == ["Step 3", "Step 6", "Finished model, step 6"]
+    assert list_titles(hub, NAME)[1:] == ["Step 3", "Step 6", "Finished model, step 6"]
     history = read_history(settings["output_dir"] / "history.jsonl")
     for step in (3, 6):
         (event,) = [event for event in history if event["step"] == step and "eval_loss" in event]
@@ -206,7 +196,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(hub: HubServer, settings: dic
     assert not (tmp_path / "there").exists()
     other = tmp_path / "reviews_44.csv"
     other.write_text(Path(settings["train_file"]).read_text() + "one more line,pos\n")
-    with pytest.raises(CheckpointError, match=r"reviews_44\.csv: its content is no longer what this run began with"):
+    with pytest.raises(CheckpointError, match=r"reviews_44\.csv: sha256 \w+: its content is no longer what this run began with"):
         run_recipe_here("finetune_classifier", {**there, "train_file": other})
 
     repository = hub.repository(NAME)
@@ -253,16 +243,21 @@ def test_what_a_hub_that_is_away_missed_is_pushed_later(
     run_recipe_here("finetune_classifier", settings)
     run_dir = settings["output_dir"]
     assert read_json(run_dir / "run.json")["status"] == "done"
-    assert "training begins, and pushing is tried when there is something to push" in caplog.text
-    assert f"push it by: hfpipe push {run_dir}" in caplog.text
-    assert not (run_dir / ".hub").exists()
+    assert "training begins, and what is to be pushed is kept until it can be" in caplog.text
+    told = "not on the Hub yet: Finished model, step 6 and all before it (3 commits"
+    assert told in caplog.text and f"deliver by: hfpipe push {run_dir} --pending" in caplog.text
+    listed = CliRunner().invoke(app, ["push", str(run_dir), "--pending", "--dry-run"])
+    assert "bytes in 3 commits" in listed.output
     hub.start()
-    caplog.clear()
-    run_recipe_here("finetune_classifier", settings)
-    assert f"the finished model is not on the Hub; push it by: hfpipe push {run_dir}" in caplog.text
-    result = CliRunner().invoke(app, ["push", str(run_dir)])
+    result = CliRunner().invoke(app, ["push", str(run_dir), "--pending"])
     assert result.exit_code == 0, result.output
-    assert titles(hub)[-1] == "Finished model, step 6"
+    assert list_titles(hub, NAME)[1:] == ["Step 4", "Step 6", "Finished model, step 6"]
+    assert [(each["step"], each["is_final"]) for each in read_json(run_dir / "run.json")["pushes"]] == [
+        (4, False),
+        (6, False),
+        (6, True),
+    ]
+    assert not (run_dir / ".hub").exists()
 
 
 @pytest.mark.usefixtures("logged_in", "impatient")
@@ -275,4 +270,4 @@ def test_a_hub_that_hangs_does_not_stop_or_slow_a_run(
     # half a second to ask at the start, two to wait at the end: the rest is the run itself
     assert time.monotonic() - began < 30
     assert read_json(settings["output_dir"] / "run.json")["status"] == "done"
-    assert "the finished model is not on the Hub (there was no " in caplog.text
+    assert "not on the Hub yet: Finished model, step 6 and all before it" in caplog.text

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hub_server import HubServer
 from safetensors.numpy import save_file
 
 from hfpipe.config import load_config
@@ -108,3 +109,13 @@ def save_model(folder: Path, step: int) -> None:
     write_json(folder / "config.json", {"_name_or_path": "/srv/somebody/bert", "hidden_size": 4})
     for name, content in TOKENIZER.items():
         write_json(folder / name, content)
+
+
+def list_titles(hub: HubServer, name: str, *, revision: str = "main") -> list[str]:
+    """Return the titles of a branch's commits, oldest first."""
+    repository = hub.repository(name)
+    found, commit = [], repository.find(revision)
+    while commit is not None:
+        found.append(commit.title)
+        commit = repository.commits.get(commit.parent or "")
+    return found[::-1]

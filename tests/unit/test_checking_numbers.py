@@ -1,8 +1,10 @@
 """The numbers behind `hfpipe check`: memory against a measured step, and arithmetic worked out by hand."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import measured_step
@@ -13,12 +15,13 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from hfpipe.data.batches import BatchPlan
 from hfpipe.data.tokens import LengthRule
+from hfpipe.records.disk import show_bytes
 from hfpipe.training.classifier_survey import make_text_batch
 from hfpipe.training.corpus_survey import draw_sample
 from hfpipe.training.estimate import StepShape, outline, trace_evaluation, trace_training
 from hfpipe.training.lengths import cut_shares, describe_cuts, describe_lengths, find_largest_batch
 from hfpipe.training.objectives import ClassificationObjective
-from hfpipe.training.resources import DiskNeed, MemoryNeed, check_disk, check_memory, show_bytes
+from hfpipe.training.resources import DiskNeed, MemoryNeed, Room, check_disk, check_memory, find_room
 from hfpipe.training.schedule import Schedule
 
 CPU = torch.device("cpu")
@@ -136,7 +139,7 @@ def test_disk_must_hold_two_checkpoints_and_the_model() -> None:
         model=100 * MEGABYTE, weights=100 * MEGABYTE, optimizer=200 * MEGABYTE, checkpoints=5, kept_at_most=2
     )
     assert (need.least, need.most) == (700 * MEGABYTE, 1_000 * MEGABYTE)
-    lines, found = check_disk(need, 699 * MEGABYTE, folder=Path("runs/a"))
+    lines, found = check_disk(need, Room(699 * MEGABYTE), folder=Path("runs/a"))
     assert lines == [
         "disk: a checkpoint 300 MB = weights 100 MB + optimizer 200 MB; 5 written, at most 3 on disk at once, "
         "with the finished model 1.0 GB; 699 MB free"
@@ -145,9 +148,34 @@ def test_disk_must_hold_two_checkpoints_and_the_model() -> None:
         "output_dir runs/a: 699 MB free: 700 MB needed for 2 checkpoints and the finished model; "
         "free some, choose another output_dir, or save_strategy: no"
     ]
-    lines, found = check_disk(need, 700 * MEGABYTE, folder=Path("runs/a"))
+    lines, found = check_disk(need, Room(700 * MEGABYTE), folder=Path("runs/a"))
     assert (lines[1:], found) == (["warning: 3 checkpoints do not fit at once: lower save_total_limit"], [])
-    assert check_disk(need, 1_000 * MEGABYTE, folder=Path("runs/a")) == ([need.line(10**9)], [])
+    room = Room(1_000 * MEGABYTE)
+    assert check_disk(need, room, folder=Path("runs/a")) == ([need.line(room)], [])
+
+
+def test_the_checkpoints_of_a_run_that_goes_on_are_room_but_for_the_next_one() -> None:
+    need = DiskNeed(
+        model=100 * MEGABYTE, weights=100 * MEGABYTE, optimizer=200 * MEGABYTE, checkpoints=5, kept_at_most=2
+    )
+    beside = Room(299 * MEGABYTE, replaceable=600 * MEGABYTE, published=2)
+    assert [str(problem) for problem in check_disk(need, beside, folder=Path("runs/a"))[1]] == [
+        "output_dir runs/a: 299 MB free: 300 MB needed for the next checkpoint beside the 2 there; "
+        "free some, choose another output_dir, or save_strategy: no"
+    ]
+    assert check_disk(need, replace(beside, free=300 * MEGABYTE), folder=Path("runs/a"))[1] == []
+    assert check_disk(replace(need, checkpoints=0), replace(beside, free=100), folder=Path("runs/a"))[1] == []
+
+
+def test_room_is_what_is_free_and_what_the_run_replaces(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    assert find_room(tmp_path / "runs" / "new").published == 0
+    for name, size in (("checkpoint-2", 300), ("checkpoint-4", 500), ("set_aside/checkpoint-3", 7_000)):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "model.safetensors").write_bytes(bytes(size))
+    found = find_room(tmp_path)
+    assert (found.replaceable, found.published) == (800, 2)
+    assert abs(found.free - free) < 100 * MEGABYTE
 
 
 def test_memory_must_hold_a_step_of_every_process() -> None:

@@ -78,7 +78,8 @@ def test_choices_are_read_from_enumerations() -> None:
     [
         ("num_train_epochs", "extendable"),
         ("max_steps", "extendable"),
-        ("gradient_accumulation_steps", "identity"),
+        ("gradient_accumulation_steps", "splitting"),
+        ("per_device_train_batch_size", "splitting"),
         ("per_device_eval_batch_size", "free"),
         ("output_dir", "free"),
         ("train_file", "identity"),
@@ -87,22 +88,6 @@ def test_choices_are_read_from_enumerations() -> None:
 )
 def test_change_of(key: str, change: str) -> None:
     assert change_of(key) == change
-
-
-def slips(key: str) -> set[str]:
-    """All words that `key` becomes by dropping a letter or swapping two neighbours."""
-    dropped = {key[:i] + key[i + 1 :] for i in range(len(key))}
-    swapped = {key[:i] + key[i + 1] + key[i] + key[i + 2 :] for i in range(len(key) - 1)}
-    return dropped | swapped
-
-
-def test_slips_of_one_letter_suggest_the_right_key() -> None:
-    known = {*read_keys(), *read_retired(), *EXPLAINED, *REFUSED, *ACCEPTED}
-    pairs = [(key, slip) for key in read_keys() for slip in sorted(slips(key) - known)[::2]]
-    right = sum(suggest_key(slip) == key for key, slip in pairs)
-    assert len(pairs) > 1_000
-    # Measured 0.999; what is left is bf16 against fp16, and adam_beta1 against adam_beta2.
-    assert right / len(pairs) >= 0.95
 
 
 def test_words_that_resemble_nothing_suggest_nothing() -> None:
@@ -119,7 +104,7 @@ def test_config_imports_nothing_slow() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 assert name.split(".")[0] in allowed, f"{path.name} imports {name}"
-                assert not name.startswith("hfpipe.") or name.split(".")[1] in ("config", "errors"), path.name
+                assert not name.startswith("hfpipe.") or name.split(".")[1] in ("config", "errors", "secrecy"), path.name
 
 
 def test_every_key_of_the_trainer_section_is_passed() -> None:

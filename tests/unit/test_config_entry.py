@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from hfpipe.config import (
     list_named_runs,
     run_recipe,
 )
-from hfpipe.config.entry import EXIT_CODE_FILE
+from hfpipe.config.exit_codes import EXIT_CODE_FILE, read_code, settle
 from hfpipe.config.keys import read_keys
 from hfpipe.config.reference import PAGE, build_page
 from hfpipe.config.sections import FINETUNE
+from hfpipe.config.stopping import STOPPING, current_watch
 from hfpipe.errors import ConfigError, DataError, Problem, Stopped
 
 SOURCES = ["dataset_name=demo:imdb", "model_name_or_path=demo:minilm"]
@@ -28,6 +30,16 @@ SOURCES = ["dataset_name=demo:imdb", "model_name_or_path=demo:minilm"]
 def _start_as_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", EXIT_CODE_FILE):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _give_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An entry point has the signals to the end of its process, and how tracebacks are printed."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def exit_code(run: Callable[[RunConfig], None], *words: str) -> int:
@@ -49,8 +61,8 @@ def stop(config: RunConfig) -> None:
     raise Stopped(signal.SIGTERM, 12)
 
 
-def interrupt(config: RunConfig) -> None:
-    raise KeyboardInterrupt
+def watched(config: RunConfig) -> None:
+    assert current_watch() is not None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +72,7 @@ def interrupt(config: RunConfig) -> None:
         (fail_on_data, [], 2, "the data has 1 problem:\n  - train.csv:17: no label; add one\n"),
         (succeed, ["--seed", "x"], 2, "the configuration has 1 problem:\n  - --seed x: must be a whole number\n"),
         (stop, [], 143, "stopped by signal 15 at step 12; the same command goes on from here\n"),
-        (interrupt, [], 130, "interrupted; the same command goes on from the newest checkpoint, if there is one\n"),
+        (watched, [], 0, ""),
     ],
 )
 def test_outcomes_become_exit_codes_and_messages(
@@ -95,6 +107,27 @@ def test_under_the_launcher_the_code_is_left_in_a_file(
         assert exit_code(fail_on_data) == 0
     assert (tmp_path / "code").read_text() == "2"
     assert capsys.readouterr().err.count("train.csv:17") == 1
+    # what processes that were started again left is of no account any more
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert exit_code(succeed) == 0
+    assert read_code(tmp_path / "code") is None
+    assert exit_code(stop) == 0
+    assert read_code(tmp_path / "code") == 143
+
+
+def test_only_a_lost_run_tells_a_launcher_that_may_start_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    for allowed, codes in (("0", [0, 0, 0]), ("3", [1, 0, 0])):
+        monkeypatch.setenv(EXIT_CODE_FILE, str(tmp_path / f"code{allowed}"))
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", allowed)
+        assert [settle(code, "told", say=said.append) for code in (1, 2, 143)] == codes
+        assert read_code(tmp_path / f"code{allowed}") == 1
+    assert said == ["told", "told"]
+    monkeypatch.delenv(EXIT_CODE_FILE)
+    assert [settle(code, "told", say=said.append, speaker=1) for code in (1, 2, 143)] == [1, 2, 143]
+    assert said == ["told", "told"]
 
 
 def test_help_lists_every_setting_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:

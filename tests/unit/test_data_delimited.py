@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
         ["a.csv:1: column ' label': white space around the name; remove it, here and in the rows"],
     ),
     "empty": (b"", ["a.csv: the file is empty; name a file that holds rows"]),
-    "blank": (b"\n\n", ["a.csv: no header: the file is blank"]),
+    "blank": (b"\n\n", ["a.csv: no header: the file is blank; name a file that holds rows"]),
     "workbook": (
         b"PK\x03\x04rest",
         ["a.csv: .csv by name: its content is a zip archive or an Excel workbook; export the sheet as CSV (UTF-8)"],

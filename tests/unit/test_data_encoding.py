@@ -118,7 +118,7 @@ def test_a_character_cut_by_the_end_of_a_chunk_does_not_move_the_place(shift: in
 
 def test_a_utf8_file_that_the_encoding_lacks_is_known_as_such() -> None:
     assert problems_of("text,label\nÁ,1\n".encode(), "cp1252") == [
-        "a.csv:2: byte 0x81 at offset 12: not cp1252, the encoding that is set; remove encoding: the file is UTF-8"
+        "a.csv:2: encoding: cp1252: bytes beyond ASCII are characters of UTF-8; remove encoding: the file is UTF-8"
     ]
 
 

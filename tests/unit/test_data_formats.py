@@ -40,8 +40,12 @@ def test_jsonl_keeps_types_lines_and_the_union_of_keys() -> None:
 
 
 REFUSED_LINES = {
-    "not JSON": (b"{oops}", "'{oops}': not JSON at character 2 (Expecting property name enclosed in double quotes)"),
-    "no object": (b"5", "'5': every line is one JSON object"),
+    "not JSON": (
+        b"{oops}",
+        "'{oops}': not JSON at character 2 (Expecting property name enclosed in double quotes); "
+        'write keys and texts in double quotes ("), and no comma behind the last value',
+    ),
+    "no object": (b"5", '\'5\': every line is one JSON object; write each row as {"text": ..., "label": ...}'),
     "array": (b'[{"a": 1}]', "a JSON array: every line is one JSON object; convert it, for instance: jq -c '.[]'"),
     "pretty-printed array": (
         b"[",
@@ -57,7 +61,10 @@ REFUSED_LINES = {
     ),
     "nested too deeply": (
         b'{"a": ' + b"[" * 100_000,
-        "'" + '{"a": ' + "[" * 31 + "...': a number or a nesting beyond what can be read",
+        "'"
+        + '{"a": '
+        + "[" * 31
+        + "...': a number or a nesting beyond what can be read; write it as a text, or remove it",
     ),
 }
 
@@ -180,10 +187,11 @@ def test_names_that_match_nothing_are_all_listed() -> None:
     known = ".csv .tsv .jsonl .ndjson .json .parquet .arrow .txt"
     assert source_problems(train_file=("trian.csv", "no/x.csv", "*.tsv", "empty"), test_file=("zzz.csv",)) == [
         "train_file: trian.csv: no such file; did you mean train.csv?",
-        "train_file: no/x.csv: no such file: there is no folder no",
-        f"train_file: *.tsv: no file of it can be read: read are {known}",
-        f"train_file: empty: no file of this folder can be read: read are {known}",
-        "test_file: zzz.csv: no such file: the folder . has 2 others",
+        "train_file: no/x.csv: no such file: there is no folder no; write the path anew",
+        f"train_file: *.tsv: no file of it can be read: read are {known}; name the files themselves, or convert them",
+        f"train_file: empty: no file of this folder can be read: read are {known}; "
+        "name the files themselves, or convert them",
+        "test_file: zzz.csv: no such file: the folder . has 2 others; write the path anew",
     ]
 
 

@@ -67,9 +67,12 @@ REFUSED = {
     "elements that are no objects": (
         '[\n{"a": 1},\n[2],\n"xä",\nnull]',
         [
-            "a.json:row 2: '[2]': every element of the array is one JSON object",
-            "a.json:row 3: '\"xä\"': every element of the array is one JSON object",
-            "a.json:row 4: 'null': every element of the array is one JSON object",
+            "a.json:row 2: '[2]': every element of the array is one JSON object; "
+            'write each row as {"text": ..., "label": ...}',
+            "a.json:row 3: '\"xä\"': every element of the array is one JSON object; "
+            'write each row as {"text": ..., "label": ...}',
+            "a.json:row 4: 'null': every element of the array is one JSON object; "
+            'write each row as {"text": ..., "label": ...}',
         ],
     ),
     "all that can be told": (
@@ -116,10 +119,14 @@ REFUSED = {
     ),
     "nested too deeply": (
         '[\n{"a": ' + "[" * 100_000,
-        ['a.json:2: \'{"a": ' + "[" * 31 + "...': a number or a nesting beyond what can be read"],
+        [
+            'a.json:2: \'{"a": '
+            + "[" * 31
+            + "...': a number or a nesting beyond what can be read; write it as a text, or remove it"
+        ],
     ),
-    "an empty array": ("[ ]\n", [f"a.json: no objects: {FORMS}"]),
-    "a blank file": ("\n\n", ["a.json: no objects: every line is one JSON object"]),
+    "an empty array": ("[ ]\n", [f"a.json: no objects: {FORMS}; name a file that holds rows"]),
+    "a blank file": ("\n\n", ["a.json: no objects: every line is one JSON object; name a file that holds rows"]),
     "an object on top": (
         '{"version": 1, "data": [{"a": 1}]}',
         [f"a.json:1: the file is one JSON object: {FORMS}; give the array itself, for instance: jq '.data'"],
@@ -148,7 +155,10 @@ REFUSED = {
     ),
     "broken JSON lines": (
         '{"a": 1\n{"a": 2}\n',
-        ["a.json:1: '{\"a\": 1': not JSON at character 8 (Expecting ',' delimiter)"],
+        [
+            "a.json:1: '{\"a\": 1': not JSON at character 8 (Expecting ',' delimiter); "
+            "mend the line, or write the file again"
+        ],
     ),
     "a NUL byte": (
         '[{"a": 1},\n{"a": "x\0"}]',

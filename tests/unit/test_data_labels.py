@@ -17,6 +17,8 @@ from hfpipe.data.sources import PartSource
 from hfpipe.data.table import TableRequest, read_table
 from hfpipe.errors import DataError
 
+OR_WHOLE = "or write whole ones (pandas turns 1 into 1.0 where a label is missing)"
+
 
 @pytest.fixture(autouse=True)
 def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,8 +110,6 @@ LABEL_PROBLEMS: dict[str, tuple[Rows, list[str]]] = {
             "are needed; add rows, or remove the label, or set validation_file"
         ],
     ),
-    "no labelled row": ([("a", ""), ("b", "")], ["a.csv: no row can be used: 2 rows were read: 2 unlabelled"]),
-    "no row": ([], ["a.csv: no row can be used: 0 rows were read"]),
 }
 
 
@@ -127,14 +127,17 @@ TYPE_PROBLEMS: dict[str, tuple[Rows, str]] = {
     "decimal label": (
         [*GOOD, ("x", 1.5)],
         "a.jsonl:21: column 'label' holds a number with decimals, '1.5': a label is a text or a whole number; "
-        "set problem_type: regression to predict numbers",
+        f"set problem_type: regression to predict numbers, {OR_WHOLE}",
     ),
     "several labels": (
         [*GOOD, ("x", ["a"])],
         "a.jsonl:21: column 'label' holds a list, \"['a']\": a row has one label; "
         "set problem_type: multi_label_classification for lists of them",
     ),
-    "number as text": ([*GOOD, (5, "pos")], "a.jsonl:21: column 'text' holds a number, '5': a text is expected"),
+    "number as text": (
+        [*GOOD, (5, "pos")],
+        "a.jsonl:21: column 'text' holds a number, '5': a text is expected; write it as a text, or name another column",
+    ),
 }
 
 

@@ -142,7 +142,7 @@ def test_numbers_of_parquet_files_are_finite() -> None:
 def test_a_constant_is_refused_and_two_whole_numbers_are_said() -> None:
     train = write_csv("a.csv", rows_of([3.5] * 4))
     assert problems_of(train_file=train, problem_type=REGRESSION) == [
-        "a.csv: every row has the number 3.5: there is nothing to learn"
+        "a.csv: every row has the number 3.5: there is nothing to learn; name another column"
     ]
     lines = load_numbers(train_file=write_csv("a.csv", rows_of([0, 1] * 4))).summary.lines()
     assert "only the numbers 0 and 1 occur: if they are classes, remove problem_type" in lines

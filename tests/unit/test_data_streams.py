@@ -211,7 +211,8 @@ def test_a_block_knows_the_document_it_begins_in(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"text": "fine"}\n{"text": 3}\n',
-            "a.jsonl:2: column 'text' holds a number, '3': a text is expected",
+            "a.jsonl:2: column 'text' holds a number, '3': a text is expected; "
+            "write it as a text, or name another column",
         ),
         ("a.jsonl", '{"text": "fine"}\n{"text": "b"\n', "a.jsonl:2: "),
     ],

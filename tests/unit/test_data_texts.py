@@ -116,9 +116,10 @@ def test_values_of_every_text_column_are_texts() -> None:
     lines.append(json.dumps({"a": 1, "b": 2.5, "c": ["z"], "label": 0}))
     Path("a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     assert problems_of(train_file="a.jsonl", text_column_names=("a", "b"), text_pair_column_name="c") == [
-        "a.jsonl:9: column 'a' holds a number, '1': a text is expected",
-        "a.jsonl:9: column 'b' holds a number with decimals, '2.5': a text is expected",
-        "a.jsonl:9: column 'c' holds a list, \"['z']\": a text is expected",
+        "a.jsonl:9: column 'a' holds a number, '1': a text is expected; write it as a text, or name another column",
+        "a.jsonl:9: column 'b' holds a number with decimals, '2.5': a text is expected; "
+        "write it as a text, or name another column",
+        "a.jsonl:9: column 'c' holds a list, \"['z']\": a text is expected; write it as a text, or name another column",
     ]
 
 

@@ -21,13 +21,16 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BENCH = sorted((ROOT / "bench").rglob("*.py"))
 
 # A module imports from lower levels and from its own package; two packages of one level do not know each other.
-_UPWARDS = "errors, config records, repositories, data models, inference, evaluation, hub, training, launch, cli"
+_UPWARDS = (
+    "secrecy, errors, pickles, config records, repositories, data models, inference, evaluation, hub, training, "
+    "supervision, launch, cli"
+)
 LEVELS = tuple(set(names.split()) for names in _UPWARDS.split(", "))
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # Answers in a fraction of a second need modules that import none of these.
 SLOW = {"torch", "transformers", "datasets", "numpy", "pyarrow", "sklearn", "pandas", "accelerate", "evaluate"}
-FAST = {"errors", "config", "records", "launch", "cli"}
+FAST = {"errors", "pickles", "secrecy", "config", "records", "supervision", "launch", "cli"}
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "base", "manager", "helpers", "helper", "misc"}
 MAX_LINES = 300

@@ -18,7 +18,9 @@ from hfpipe.data.parts import LabelledPart, LabelledParts
 from hfpipe.data.places import Places
 from hfpipe.hub.push import find_final_tag
 from hfpipe.records.sessions import add_facts
-from hfpipe.training.pushing import RunPusher, open_pusher
+from hfpipe.training import pushing
+from hfpipe.training.push_opening import open_pusher
+from hfpipe.training.pushing import RunPusher
 from hfpipe.training.quotes import LONGEST, quote_labels
 
 
@@ -78,23 +80,24 @@ def test_a_hub_that_is_away_is_no_reason_not_to_train(
 ) -> None:
     hub.stop()
     assert opened(make_config(tmp_path, push_to_hub="true", hub_model_id="reviews")).target.name == "reviews"
-    assert "training begins, and pushing is tried when there is something to push" in warnings.text
+    assert "training begins, and what is to be pushed is kept until it can be" in warnings.text
 
 
 def test_ctrl_c_ends_the_waiting_for_a_finished_run_and_the_command_is_told(
-    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = save_run(tmp_path / "reviews")
     pusher = opened(make_config(tmp_path, push_to_hub="true"))
     hub.faults.append(Fault("POST", "", seconds=60.0, times=99))
+    monkeypatch.setattr(pushing, "SECONDS_OF_QUIET", 60.0)
     pressed = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
     began = time.monotonic()
     pressed.start()
     pusher.push_final()
     assert time.monotonic() - began < 20
     assert "interrupted: no longer waiting for the Hub" in warnings.text
-    assert f"push it by: hfpipe push {run_dir}" in warnings.text
-    assert not (run_dir / ".hub").exists()
+    told = "not on the Hub yet: Finished model, step 4 and all before it (1 commit, 0.0 MB); deliver by:"
+    assert f"{told} hfpipe push {run_dir} --pending" in warnings.text
 
 
 def test_the_tag_of_a_step_stays_with_the_checkpoint_to_go_on_from(tmp_path: Path) -> None:

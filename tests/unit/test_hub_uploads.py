@@ -1,30 +1,23 @@
-"""Uploads beside a training: what is handed over returns at once, and nothing that the Hub does holds the run up."""
+"""Deliveries beside a training: recorded at once, in order, once, and nothing that the Hub does holds the run up."""
 
+import random
 import shutil
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hub_runs import save_run
+from hub_runs import list_titles, save_run
 from hub_server import WRITE_TOKEN, Fault, HubServer
+from hub_spools import NAME, SAVES_AND_FINAL, kill_deliverer, record_all, record_final, record_save
 
-from hfpipe.hub import uploads as module
-from hfpipe.hub.prepare import Naming, prepare_checkpoint, prepare_final
-from hfpipe.hub.repository import Target
-from hfpipe.hub.uploads import Job, Uploads
+from hfpipe.hub.delivery import settle
+from hfpipe.hub.spool import Spool
+from hfpipe.hub.uploads import Uploads
+from hfpipe.hub.worker import NOW
 
-NAME = "tester/reviews"
-NAMING = Naming("reviews")
-
-
-@pytest.fixture
-def uploads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
-    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
-    made = Uploads(Target(NAME))
-    yield made
-    made.close()
+KILLS, KILLS_SEED = 100, 4
 
 
 @pytest.fixture
@@ -34,95 +27,166 @@ def run_dir(tmp_path: Path) -> Path:
     return saved
 
 
-def final(run_dir: Path, name: str = "final") -> Job:
-    return Job(prepare_final(run_dir, run_dir / ".hub" / name, naming=NAMING), is_final=True)
+@pytest.fixture
+def spool(run_dir: Path) -> Spool:
+    return Spool(run_dir)
 
 
-def save(run_dir: Path, step: int, *, gives_way: bool) -> Job:
-    return Job(prepare_checkpoint(run_dir, step, run_dir / ".hub" / str(step), naming=NAMING), gives_way=gives_way)
+@pytest.fixture
+def uploads(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]:
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    made = Uploads(run_dir)
+    yield made
+    made.close()
 
 
-def test_commits_arrive_in_order_and_leave_nothing_behind(hub: HubServer, uploads: Uploads, run_dir: Path) -> None:
-    uploads.put(save(run_dir, 2, gives_way=False))
-    uploads.put(save(run_dir, 4, gives_way=False))
-    uploads.put(final(run_dir))
-    assert uploads.wait(60)
-    outcomes = uploads.take_outcomes()
-    assert [(each.step, each.is_final) for each in outcomes] == [(2, False), (4, False), (4, True)]
-    commits = [each.pushed.commit for each in outcomes if each.pushed]
-    assert hub.repository(NAME).head.id == commits[-1]
-    assert [hub.repository(NAME).commits[commit].title for commit in commits] == [
-        "Step 2",
-        "Step 4",
-        "Finished model, step 4",
+def has_none_left(spool: Spool) -> Callable[[], bool]:
+    return lambda: not spool.list_pending()
+
+
+def deliver(uploads: Uploads, spool: Spool, *, quiet: float = 20.0) -> None:
+    uploads.wake()
+    uploads.wait(has_none_left(spool), quiet=quiet, longest=60)
+
+
+def test_commits_arrive_in_order_and_leave_nothing_behind(hub: HubServer, uploads: Uploads, spool: Spool) -> None:
+    record_all(spool)
+    deliver(uploads, spool)
+    settled = settle(spool)
+    assert [(each.step, each.is_final, each.on_top_of) for each in settled] == [
+        (2, False, None),
+        (4, False, None),
+        (4, True, None),
     ]
-    assert list((run_dir / ".hub").iterdir()) == []
-    assert uploads.count_bytes() == 0
+    repository = hub.repository(NAME)
+    assert [repository.commits[each.commit].title for each in settled] == SAVES_AND_FINAL
+    assert repository.head.id == settled[-1].commit
+    uploads.close()
+    spool.close()
+    assert not spool.folder.exists()
 
 
-def test_what_is_handed_over_outlives_its_checkpoint(hub: HubServer, uploads: Uploads, run_dir: Path) -> None:
-    job = save(run_dir, 2, gives_way=False)
-    weights = (run_dir / "checkpoints" / "checkpoint-2" / "model.safetensors").read_bytes()
-    shutil.rmtree(run_dir / "checkpoints" / "checkpoint-2")
-    uploads.put(job)
-    assert uploads.wait(60)
+def test_what_is_recorded_outlives_its_checkpoint(hub: HubServer, uploads: Uploads, spool: Spool) -> None:
+    record_save(spool, 2)
+    checkpoint = spool.run_dir / "checkpoints" / "checkpoint-2"
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    shutil.rmtree(checkpoint)
+    deliver(uploads, spool)
     assert hub.read(NAME, "model.safetensors") == weights
 
 
-def test_a_newer_save_takes_the_place_of_one_that_waits(hub: HubServer, uploads: Uploads, run_dir: Path) -> None:
-    hub.faults.append(Fault("POST", "/repos/create", seconds=2.0))
-    uploads.put(save(run_dir, 2, gives_way=False))
-    uploads.put(save(run_dir, 4, gives_way=True))
-    uploads.put(final(run_dir))
-    assert uploads.wait(60)
-    assert [each.is_final for each in uploads.take_outcomes()] == [False, True]
+# each strikes once; what the Hub answers passes, and nothing is made twice
+PASSING = {
+    "412": Fault("POST", "/commit/", status=412, skips=1),
+    "reset in mid-body": Fault("POST", "/commit/", cuts=True, skips=1),
+    "the answer to a commit is lost": Fault("POST", "/commit/", loses=True, skips=1),
+}
+FURTHER = {
+    "503": Fault("POST", "/commit/", status=503),
+    "the answer to a tag is lost": Fault("POST", "/tag/", loses=True),
+    "500": Fault("POST", "/commit/", status=500, skips=2),
+    "409": Fault("POST", "/commit/", status=409),
+    "503 to creating": Fault("POST", "/repos/create", status=503),
+    "reset before anything is done": Fault("POST", "/commit/", drops=True),
+    "reset in the body of a large file": Fault("PUT", "/large/", cuts=True, skips=1),
+    "reset of the list of large files": Fault("POST", "/objects/batch", drops=True, skips=1),
+    "the answer to the last commit is lost": Fault("POST", "/commit/", loses=True, skips=2),
+    "the answer to creating is lost": Fault("POST", "/repos/create", loses=True),
+}
 
 
-def _is_at_work() -> bool:
-    return any(thread.name == "hub uploads" for thread in threading.enumerate())
+def check_passing(hub: HubServer, uploads: Uploads, spool: Spool, *, fault: Fault) -> None:
+    hub.faults.append(fault)
+    record_save(spool, 2, tag="step-2")
+    record_save(spool, 4)
+    record_final(spool)
+    deliver(uploads, spool)
+    assert list_titles(hub, NAME) == ["initial commit", *SAVES_AND_FINAL]
+    assert fault.times == 0, "it did not strike"
+    tagged = hub.repository(NAME).find("step-2")
+    assert tagged is not None and tagged.title == "Step 2"
 
 
-def test_failures_are_told_and_the_next_commit_is_tried(
-    hub: HubServer, uploads: Uploads, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", list(PASSING))
+def test_what_fails_in_passing_arrives_once_and_in_order(
+    hub: HubServer, uploads: Uploads, spool: Spool, name: str
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_ATTEMPTS", 0.01)
-    faults = {
-        "the Hub answered 403": Fault("POST", "/repos/create", status=403, times=9),
-        # an answer in which the client looks for the address of the repository
-        "the Hub's answer has no 'url'": Fault("POST", "/repos/create", status=409, times=9),
-        "the Hub cannot be reached (Server disconnected": Fault("POST", "/repos/create", drops=True, times=9),
-        "the Hub answered 401": Fault("POST", "/commit/", status=401, times=9),
-        "the Hub answered 500": Fault("POST", "/commit/", status=500, times=9),
-    }
-    for told, fault in faults.items():
-        hub.faults[:] = [fault]
-        uploads.put(save(run_dir, 2, gives_way=False))
-        assert uploads.wait(60)
-        (failed,) = uploads.take_outcomes()
-        assert failed.pushed is None
-        assert told in failed.problems[0]
-    # once it fails only in passing; and two runs that push to one repository come across one another
-    for status in (500, 412):
-        hub.faults[:] = [Fault("POST", "/commit/", status=status, times=1)]
-        uploads.put(final(run_dir))
-        assert uploads.wait(60)
-        (arrived,) = uploads.take_outcomes()
-        assert arrived.pushed is not None
+    check_passing(hub, uploads, spool, fault=replace(PASSING[name]))
 
 
-def test_a_hub_that_hangs_holds_nobody_up(hub: HubServer, uploads: Uploads, run_dir: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(FURTHER))
+def test_wherever_it_fails_it_arrives_once_and_in_order(
+    hub: HubServer, uploads: Uploads, spool: Spool, name: str
+) -> None:
+    check_passing(hub, uploads, spool, fault=replace(FURTHER[name]))
+
+
+def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub: HubServer, uploads: Uploads, spool: Spool) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=429, retry_after="3"))
+    record_final(spool)
+    uploads.wake()
+    uploads.wait(lambda: bool(hub.requests("POST", "/commit/")), quiet=20.0, longest=60)
+    uploads.wake(NOW)  # urged, and waiting all the same
+    deliver(uploads, spool)
+    refused, made = hub.requests("POST", "/commit/")
+    assert (refused.status, made.status) == (429, 200)
+    assert 3.0 < made.time - refused.time < 6.0
+
+
+KILLED = {
+    "before it is asked for": Fault("POST", "/commit/", drops=True, skips=1),
+    "when it is made": Fault("POST", "/commit/", loses=True, skips=1),
+    "before its tag": Fault("POST", "/tag/", drops=True),
+}
+
+
+@pytest.mark.parametrize("moment", list(KILLED))
+def test_a_deliverer_that_is_killed_leaves_a_commit_or_none(
+    hub: HubServer, uploads: Uploads, spool: Spool, moment: str
+) -> None:
+    hub.faults.append(replace(KILLED[moment], calls=lambda: kill_deliverer(spool)))
+    record_save(spool, 2)
+    record_save(spool, 4, tag="step-4")
+    record_final(spool)
+    uploads.wake()
+    uploads.wait(lambda: False, quiet=20.0, longest=60)  # until it has ended
+    made = 2 if "before it is" not in moment else 1
+    assert list_titles(hub, NAME)[1:] == SAVES_AND_FINAL[:made]
+    assert [entry.title for entry in spool.list_pending()] == SAVES_AND_FINAL[1:]
+    deliver(uploads, spool)
+    assert list_titles(hub, NAME)[1:] == SAVES_AND_FINAL
+    tagged = hub.repository(NAME).find("step-4")
+    assert tagged is not None and tagged.title == "Step 4"
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_leave_each_commit_once(hub: HubServer, uploads: Uploads, spool: Spool) -> None:
+    draw, count = random.Random(KILLS_SEED), 0
+    while count < KILLS:
+        if not spool.list_pending():
+            settle(spool)
+            hub.hub.storage.repositories.clear()
+            record_all(spool)
+        uploads.wake()
+        uploads.wait(has_none_left(spool), quiet=20.0, longest=draw.uniform(0.8, 2.0))
+        uploads.close()
+        count += 1
+        titles = list_titles(hub, NAME)[1:] if ("model", NAME) in hub.hub.storage.repositories else []
+        assert titles == SAVES_AND_FINAL[: len(titles)], f"kill {count}"
+    deliver(uploads, spool)
+    assert list_titles(hub, NAME)[1:] == SAVES_AND_FINAL
+
+
+def test_a_hub_that_hangs_holds_nobody_up(hub: HubServer, uploads: Uploads, spool: Spool) -> None:
     hub.faults.append(Fault("*", "", seconds=120.0, times=99))
+    uploads.wake()
+    time.sleep(3.0)  # it has started, and hangs
     began = time.monotonic()
-    uploads.put(save(run_dir, 2, gives_way=False))
-    uploads.put(final(run_dir))
-    assert time.monotonic() - began < 1.0
-    assert not uploads.wait(1.0)
+    record_all(spool)
+    uploads.wake()
+    assert time.monotonic() - began < 0.5
+    uploads.wait(has_none_left(spool), quiet=1.0, longest=60)
     uploads.close()
-    assert time.monotonic() - began < 10.0
-    outcomes = uploads.take_outcomes()
-    assert {(each.step, each.is_final, each.problems[0]) for each in outcomes} == {
-        (2, False, "there was no answer in time"),
-        (4, True, "there was no time for it"),
-    }
-    assert not _is_at_work()
-    assert list((run_dir / ".hub").iterdir()) == []
+    assert time.monotonic() - began < 3.0
+    assert [entry.title for entry in spool.list_pending()] == SAVES_AND_FINAL

@@ -94,8 +94,9 @@ def test_under_accelerate_the_run_is_told_how_many_processes_it_must_have(
     assert prepared.command[:5] == tuple(launcher)
     assert prepared.command[5:] == (str(prepared.recipe), "--config", str(csv_run), "--num_processes", "2")
     # accelerate itself would take the GPUs of a machine that has some
-    assert prepared.environment == {"OMP_NUM_THREADS": str(max(1, usable_cores() // 2)), "CUDA_VISIBLE_DEVICES": ""}
-    assert prepared.shown.split()[2:5] == ["accelerate", "launch", "--config_file"]
+    assert prepared.environment == {"OMP_NUM_THREADS": str(max(1, usable_cores() // 2)), "CUDA_VISIBLE_DEVICES": "", **LAUNCHER_SETTINGS}
+    assert " accelerate launch --config_file " in prepared.shown
+    assert prepared.shown.split()[:1] == ["accelerate", "launch", "--config_file"]
 
 
 def test_the_users_number_of_processes_and_threads_wins(csv_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,9 @@ def test_the_users_number_of_processes_and_threads_wins(csv_run: Path, monkeypat
     prepared = prepare_launch(str(csv_run), ["num_processes=4"], accelerate="multi_cpu")
     assert prepared.command[5:8] == ("--num_processes", "4", str(prepared.recipe))
     assert prepared.command[8:] == ("--config", str(csv_run), "num_processes=4")
-    assert prepared.environment == {"CUDA_VISIBLE_DEVICES": ""}
+    assert prepared.environment == {"CUDA_VISIBLE_DEVICES": "", **LAUNCHER_SETTINGS}
+    monkeypatch.setenv("PET_SHUTDOWN_TIMEOUT", "280")
+    assert "PET_SHUTDOWN_TIMEOUT" not in prepare_launch(str(csv_run), accelerate="multi_cpu").environment
 
 
 def test_several_processes_without_accelerate_are_refused(csv_run: Path) -> None:
@@ -128,84 +131,11 @@ def test_bad_data_and_another_run_are_refused_before_anything_starts(csv_run: Pa
     assert prepare_launch(str(csv_run), [output]).command[-1] == output
 
 
-LAUNCHER = """
-import os, signal, subprocess, sys
-worker = subprocess.Popen([sys.executable, *sys.argv[1:]])
-signal.signal(signal.SIGTERM, signal.SIG_DFL)
-sys.exit(1 if worker.wait() else 0)
-"""
-
-RECIPE = """
-import os, signal, sys, time
-from pathlib import Path
-got = []
-signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
-signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
-os.kill(int(os.environ["TOLD"]), int(os.environ["SIGNAL"]))
-while not got:
-    time.sleep(0.01)
-if os.environ["KILL_LAUNCHER"]:
-    os.kill(os.getppid(), signal.SIGKILL)
-time.sleep(0.3)
-Path(os.environ["SAVED"]).write_text(f"{got}")
-if os.environ["LEAVES_CODE"]:
-    Path(os.environ["HFPIPE_EXIT_CODE_FILE"]).write_text(str(128 + got[0]))
-sys.exit(0 if os.environ["LEAVES_CODE"] else 7)
-"""
-
-
-def test_a_launched_run_hears_each_signal_once_and_its_exit_code_comes_back(tmp_path: Path) -> None:
-    launcher, recipe, saved = tmp_path / "launcher.py", tmp_path / "recipe.py", tmp_path / "saved"
-    launcher.write_text(LAUNCHER)
-    recipe.write_text(RECIPE)
-    command = (sys.executable, str(launcher), str(recipe))
-    before = signal.getsignal(signal.SIGTERM)
-    for number, leaves_code, kill_launcher, expected in (
-        (signal.SIGTERM, "1", "", 143),
-        (signal.SIGINT, "1", "", 130),
-        (signal.SIGHUP, "", "", 143),  # the launcher said 1
-        (signal.SIGTERM, "1", "1", 143),  # the recipe outlives its launcher
-    ):
-        settings = {"TOLD": str(os.getpid()), "SIGNAL": str(int(number)), "SAVED": str(saved)}
-        environment = {**settings, "LEAVES_CODE": leaves_code, "KILL_LAUNCHER": kill_launcher}
-        code = launch.start(Launch(command, recipe, under_accelerate=True, environment=environment))
-        heard = signal.SIGTERM if number == signal.SIGHUP else number
-        assert (code, saved.read_text()) == (expected, f"[{int(heard)}]")
-        saved.unlink()
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-STUBBORN = """
-import signal, sys, time
-heard = []
-signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-print("ready", flush=True)
-while not heard:
-    time.sleep(0.01)
-time.sleep(0.4)
-sys.exit(len(heard))
-"""
-
-
-def test_a_launcher_whose_processes_wait_in_vain_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # torch's launcher, told again while it shuts down, leaves without having killed them
-    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
-    left = tmp_path / "exit_code"
-    left.write_text("2")
-    with subprocess.Popen([sys.executable, "-S", "-c", STUBBORN], stdout=subprocess.PIPE) as launcher:
-        assert launcher.stdout is not None and launcher.stdout.readline() == b"ready\n"
-        launch._wait(launcher, left)
-    assert launcher.returncode == 1
-
-
-def test_the_exit_code_is_the_recipes_where_it_left_one(tmp_path: Path) -> None:
-    left = tmp_path / "exit_code"
-    assert launch._exit_code(0, left, []) == 0
-    assert launch._exit_code(1, left, []) == 1
-    assert launch._exit_code(-9, left, []) == 137
-    assert launch._exit_code(1, left, [signal.SIGTERM]) == 143
-    left.write_text("2")
-    assert launch._exit_code(1, left, []) == 2
+def test_restarts_are_the_launchers(csv_run: Path) -> None:
+    prepared = prepare_launch(str(csv_run), accelerate="multi_cpu", max_restarts=3)
+    assert prepared.command[5:8] == ("--max_restarts", "3", str(prepared.recipe))
+    with pytest.raises(ConfigError, match=r"--max-restarts: 3: no launcher starts it again; add --accelerate, or"):
+        prepare_launch(str(csv_run), max_restarts=3)
 
 
 def test_fewer_shards_than_processes_are_refused_before_anything_is_launched(

@@ -195,11 +195,11 @@ def test_a_finished_run_that_decayed_may_not_grow(tmp_path: Path) -> None:
 def test_data_files_must_be_those_the_run_began_with() -> None:
     check_same_files({"a.csv": "11"}, {"a.csv": "11"})
     with pytest.raises(CheckpointError) as raised:
-        check_same_files({"a.csv": "11", "b.csv": "22"}, {"a.csv": "12", "c.csv": "33"})
+        check_same_files({"a.csv": "1" * 64, "b.csv": "22 bytes"}, {"a.csv": "2" * 64, "c.csv": "3" * 64})
     assert [str(problem).partition(";")[0] for problem in raised.value.problems] == [
-        "a.csv: its content is no longer what this run began with",
+        "a.csv: sha256 222222222222: its content is no longer what this run began with, sha256 111111111111",
         "b.csv: this run began with it, and it is not given now",
-        "c.csv: is not among the data this run began with",
+        "c.csv: sha256 333333333333: is not among what this run began with",
     ]
 
 

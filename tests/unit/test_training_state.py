@@ -218,10 +218,24 @@ def test_a_damaged_random_state_is_refused(part: str, tmp_path: Path) -> None:
     assert found == f"{tmp_path}: is not the state of the random numbers; {REMEDY}"
 
 
-def test_checkpoints_of_earlier_versions_are_refused(tmp_path: Path) -> None:
+# Trainer's, FSDP's of both kinds, and DeepSpeed's
+PICKLED = (
+    ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"),
+    ("pytorch_model_fsdp.bin", "optimizer.bin"),
+    ("optimizer_0/.metadata", "optimizer_0/__0_0.distcp", "pytorch_model_fsdp_0/.metadata"),
+    ("global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "zero_to_fp32.py"),
+)
+
+
+@pytest.mark.parametrize("files", PICKLED, ids=lambda files: files[0])
+def test_checkpoints_of_pickled_state_are_refused(files: tuple[str, ...], tmp_path: Path) -> None:
     refuse_pickled(tmp_path)
-    (tmp_path / "optimizer.pt").touch()
+    for name in (*files, "model.safetensors", "trainer_state.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pickled = sorted(name for name in files if not name.endswith(".py"))
+    others = f" and {len(pickled) - 1} more" if len(pickled) > 1 else ""
     assert message(lambda: refuse_pickled(tmp_path)) == (
-        f"{tmp_path}: an earlier version wrote its state as optimizer.pt, which is not read: pickle can run any code; "
-        "finish the run with that version, or begin a new one from its weights by model_name_or_path"
+        f"{tmp_path}: its state is pickled ({pickled[0]}{others}), which is not read: pickle can run any code; "
+        "finish the run with what wrote it, or begin a new one from its weights by model_name_or_path"
     )

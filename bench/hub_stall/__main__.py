@@ -1,0 +1,115 @@
+"""Times training steps with and without pushing, in turns, and prints the medians over the rounds.
+
+    python -m bench.hub_stall [--rounds 5]
+
+The steps are real ones of a small model; every tenth is followed by a save that is recorded to be pushed, with weights
+of 20 MB. The Hub is the one of the tests, in a thread of this process.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tests", "tests/unit")]
+from offline import HUB_PORT, HUB_URL  # first of all: libraries read their endpoint when they are imported
+
+os.environ |= {"HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_writes", "HF_ENDPOINT": HUB_URL}
+
+import numpy as np
+import torch
+from hub_runs import save_run
+from hub_server import Fault, HubServer
+from safetensors.numpy import save_file
+
+from hfpipe.config import load_config
+from hfpipe.hub.repository import Target
+from hfpipe.training.pushing import RunPusher
+
+STEPS, STEPS_BETWEEN_SAVES, WARM_UP = 60, 10, 5
+WEIGHTS = 5_000_000
+HUBS = ("none", "answers", "hangs")
+
+
+def main() -> None:
+    """Print the median step and the longest call that records a save, by what the Hub does."""
+    parser = argparse.ArgumentParser(prog="python -m bench.hub_stall")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    times: dict[str, list[float]] = {hub: [] for hub in HUBS}
+    calls: dict[str, list[float]] = {hub: [] for hub in HUBS}
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        for hub in HUBS:
+            with tempfile.TemporaryDirectory() as folder, _pushing(Path(folder) / "run", hub) as pusher:
+                steps, saves = _train(pusher, Path(folder) / "run")
+            times[hub].append(statistics.median(steps))
+            calls[hub] += saves
+    print("| Hub | median step | against none | a save recorded: median, longest |")
+    print("| --- | --- | --- | --- |")
+    base = statistics.median(times["none"])
+    for hub in HUBS:
+        step = statistics.median(times[hub])
+        saves = [1e3 * seconds for seconds in calls[hub]] or [0.0]
+        told = f"{statistics.median(saves):.0f} ms, {max(saves):.0f} ms"
+        print(f"| {hub} | {1e3 * step:.1f} ms | {step / base - 1:+.1%} | {told} |")
+
+
+@contextmanager
+def _pushing(run_dir: Path, hub: str) -> Iterator[RunPusher | None]:
+    save_run(run_dir)
+    (run_dir / "history.jsonl").unlink()
+    if hub == "none":
+        yield None
+        return
+    with HubServer(HUB_PORT) as server:
+        if hub == "hangs":
+            server.faults.append(Fault("*", "", seconds=600.0, times=999))
+        words = ["--train_file", "x.csv", "--model_name_or_path", "owner/model", "--output_dir", str(run_dir)]
+        config = load_config(
+            [*words, "--push_to_hub", "true", "--hub_strategy", "every_save"], recipe="finetune_classifier"
+        )
+        pusher = RunPusher(config, Target("tester/reviews"))
+        pusher.begin(0)
+        time.sleep(3.0)  # the start of the delivering process, once a run, is not what is measured
+        yield pusher
+        pusher.uploads.close()
+
+
+def _train(pusher: RunPusher | None, run_dir: Path) -> tuple[list[float], list[float]]:
+    """Return the seconds of each step, and of each save being recorded."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(torch.nn.Linear(1024, 1024) for _ in range(8)))
+    optimizer = torch.optim.AdamW(model.parameters())
+    rows = torch.randn(64, 1024)
+    steps, saves = [], []
+    for step in range(1, STEPS + WARM_UP + 1):
+        began = time.perf_counter()
+        model(rows).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        steps.append(time.perf_counter() - began)
+        if step % STEPS_BETWEEN_SAVES == 0:
+            _save(run_dir, step)
+            began = time.perf_counter()
+            if pusher is not None:
+                pusher.push_save(step)
+                saves.append(time.perf_counter() - began)
+    return steps[WARM_UP:], saves
+
+
+def _save(run_dir: Path, step: int) -> None:
+    folder = run_dir / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir()
+    save_file({"weight": np.full(WEIGHTS, step, np.float32)}, folder / "model.safetensors")
+    (folder / "trainer_state.json").write_text("{}")
+    (folder / "config.json").write_text("{}")
+
+
+if __name__ == "__main__":
+    main()

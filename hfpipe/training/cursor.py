@@ -1,0 +1,51 @@
+"""Whether a run that goes on stands where it stood in the global order of rows.
+
+The order follows from the seed, the epoch and the number of rows; the place in it is a count of rows, which every cut
+of the steps shares. Both are compared with what the run has written down: packing or cutting of texts may change with
+the version of a library, and a run would go on with other rows without a word.
+"""
+
+from pathlib import Path
+
+from hfpipe.data.batches import BatchPlan
+from hfpipe.errors import CheckpointError, Problem
+from hfpipe.records.manifest import read_manifest
+from hfpipe.records.opening import read_run
+from hfpipe.records.sessions import add_facts
+from hfpipe.training.session import Session
+
+ROWS_PER_EPOCH = "rows_per_epoch"
+_REMEDY = "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
+
+
+def check_order(session: Session, plan: BatchPlan) -> None:
+    """Compare the rows of an epoch, and the rows that a checkpoint has been trained on, with the plan; record them.
+
+    Every process of the run calls it. A stream has no epoch known beforehand.
+
+    Raises:
+        CheckpointError: If one differs, with both values.
+    """
+    begun = None if plan.in_order else read_run(session.directory).get(ROWS_PER_EPOCH)
+    problems = []
+    if begun is not None and begun != plan.num_rows:
+        rule = f"the run began with {begun:,}, so the order of the rows would be another one"
+        problems.append(Problem("rows of an epoch", f"{plan.num_rows:,}", rule, _REMEDY))
+    elif session.checkpoint is not None:
+        problems += find_cursor_problem(session.checkpoint, session.from_step, plan)
+    if problems:
+        raise CheckpointError(problems)
+    session.wait_for_all()
+    if session.is_main and begun is None and not plan.in_order:
+        add_facts(session.directory, {ROWS_PER_EPOCH: plan.num_rows})
+
+
+def find_cursor_problem(checkpoint: Path, step: int, plan: BatchPlan) -> list[Problem]:
+    """Return what is wrong with the place of a checkpoint in the order of `plan`: one problem, or none."""
+    manifest, planned = read_manifest(checkpoint), plan.count_samples(step)
+    if isinstance(manifest, Problem):
+        return [manifest]
+    if manifest.stamp.samples == planned:
+        return []
+    rule = f"the plan of this run has {planned:,} behind step {step:,}, so rows would be left out or repeated"
+    return [Problem(str(checkpoint), f"{manifest.stamp.samples:,} rows trained on", rule, _REMEDY)]

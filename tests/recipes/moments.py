@@ -1,0 +1,50 @@
+"""What happens to a trial at a chosen moment: when a function of the given name is called, in it or in its data workers.
+
+`sys.setprofile` sees the call, so the code under test is not touched.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+
+def signal_at(function: str, numbers: Sequence[int], rank: int = 0, call: int = 1) -> None:
+    """In a trial: send these signals to the process of this rank when `function` is called for the `call`-th time."""
+
+    def act() -> None:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+    if int(os.environ.get("RANK", "0")) == rank:
+        sys.setprofile(_at_call(function, call, act))
+
+
+def fail_in_worker(function: str, rank: int, is_killed: bool, call: int = 3) -> None:
+    """In a trial: have a data worker of the process of this rank die, or raise, in the middle of `function`."""
+
+    def act() -> None:
+        if is_killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("a row that cannot be loaded")
+
+    def begin() -> None:
+        sys.setprofile(_at_call(function, call, act))
+
+    if int(os.environ.get("RANK", "0")) == rank:
+        os.register_at_fork(after_in_child=begin)
+
+
+def _at_call(function: str, call: int, act: Callable[[], None]) -> Callable[[FrameType, str, Any], None]:
+    left = [call]
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_name == function:
+            left[0] -= 1
+            if not left[0]:
+                sys.setprofile(None)
+                act()
+
+    return watch

@@ -1,0 +1,95 @@
+"""kill -9 at every write of a save, of the final export and of the record: the same command ends in the same bits."""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from crash_runs import (
+    CASES,
+    Point,
+    Run,
+    count_events,
+    describe_outcome,
+    kill_and_go_on,
+    list_kills,
+)
+from kill_points import Event, Part
+
+SEED = 20261122
+POINTS = {"classifier-1": 5, "language_model-1": 3, "classifier-2": 4}
+Runs = Callable[[str], Run]
+PARTS: tuple[Part, ...] = ("start", "save", "end")
+OF_A_SAVE: tuple[Part, ...] = ("save", "end")
+
+
+def list_grid(run: Run, parts: Sequence[Part], folder: Path) -> list[Point]:
+    """Return every point of these parts."""
+    grid = []
+    for part in parts:
+        (folder / part).mkdir()
+        grid += list_kills(run, part, count_events(run, part, folder / part))
+    return grid
+
+
+def try_points(run: Run, points: Sequence[Point], folder: Path) -> list[str]:
+    """Return what went wrong, a line for each point where something did."""
+    wanted = describe_outcome(run.straight)
+    found = [kill_and_go_on(run, point, folder / f"point_{index}", wanted) for index, point in enumerate(points)]
+    return [wrong for wrong in found if wrong]
+
+
+def test_a_save_writes_every_file_of_its_manifest_where_it_can_be_killed(runs: Runs, tmp_path: Path) -> None:
+    run = runs("classifier-2")
+    own, other = count_events(run, "save", tmp_path)
+    written = {name.rpartition("/")[2] for events in (own, other) for event in events for name in named(event)}
+    checkpoint = run.straight / "checkpoints" / f"checkpoint-{run.last}"
+    assert {path.name for path in checkpoint.iterdir()} <= written
+    assert {"manifest.json", "model.safetensors", "optimizer.safetensors", "rng_state_1.json"} <= written
+    assert 30 <= len(own) <= 200
+    assert 4 <= len(other) <= 20
+    # a function that writes unseen would make two files change at once
+    assert [event for event in (*own, *other) if len(event.written) > 1] == []
+    assert any(f"checkpoint-{run.middle - 4}" in name for event in own for name in event.removed)
+    assert not any(f"checkpoint-{run.middle - 2}" in name for event in own for name in event.removed)
+
+
+def named(event: Event) -> list[str]:
+    return [*event.written, *event.moved]
+
+
+def test_the_runs_have_what_a_checkpoint_must_not_lose(runs: Runs) -> None:
+    run = runs("classifier-1")
+    outcome = describe_outcome(run.straight)
+    assert (outcome["run.json:best_step"], outcome["run.json:steps"]) == (run.middle - 2, run.last)
+    assert run.last < 15
+    best, last = (f"checkpoints/checkpoint-{step}/model.safetensors" for step in (run.middle - 2, run.last))
+    assert {best, last} <= outcome.keys()
+    assert outcome["model.safetensors"] != outcome[last]
+
+
+@pytest.mark.parametrize("case", POINTS)
+def test_killed_at_any_write_of_a_save_or_the_export_it_ends_in_the_same_bits(
+    case: str, runs: Runs, tmp_path: Path
+) -> None:
+    run = runs(case)
+    grid = list_grid(run, OF_A_SAVE, tmp_path)
+    points = random.Random(SEED).sample(grid, POINTS[case])
+    wrong = try_points(run, points, tmp_path)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_killed_at_every_write_it_ends_in_the_same_bits(
+    case: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started, run = time.monotonic(), runs(case)
+    grid = list_grid(run, PARTS, tmp_path)
+    wrong = try_points(run, grid, tmp_path)
+    with capsys.disabled():
+        seconds = time.monotonic() - started
+        sys.stdout.write(f"\n{case}: {len(grid) - len(wrong)} of {len(grid)} kill points, {seconds:.0f} s\n")
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,80 @@
+"""A process of a run dies: the others end within seconds, say which it was, leave nothing behind, and it goes on."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from moments import fail_in_worker, signal_at
+from test_resume import classifier_settings, outcome
+from trials import KILLED, run_trial
+
+RECIPE = "finetune_classifier"
+SECONDS = 15.0
+
+
+@pytest.fixture
+def settings(checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path) -> dict[str, Any]:
+    """Six steps on two processes, an evaluation and a checkpoint after every second one."""
+    run = {"num_train_epochs": 1, "gradient_accumulation_steps": 1, "output_dir": tmp_path / "run"}
+    return classifier_settings(reviews_csv(44), checkpoints("bert")) | run
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Expect that a test leaves no data workers behind."""
+    before = set(find_workers())
+    yield
+    deadline = time.monotonic() + SECONDS
+    while set(find_workers()) - before:
+        assert time.monotonic() < deadline, "data workers are left"
+        time.sleep(0.1)
+
+
+def find_workers() -> list[int]:
+    return [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "pt_data_worker"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_others_and_the_run_goes_on(
+    rank: int, settings: Mapping[str, Any], tmp_path: Path
+) -> None:
+    # as the third step begins, which the other one waits for
+    killed = ("get_batch_samples", [signal.SIGKILL], rank, 3)
+    ending = run_trial(RECIPE, settings, processes=2, prepare=signal_at, prepare_arguments=killed, timeout_s=60)
+    assert ending.codes == ((KILLED, 1) if rank == 0 else (1, KILLED)), ending.output
+    assert not ending.traceback
+    message = ending.output.splitlines()[-1]
+    assert message.startswith(f"process {rank} of 2 (host ")
+    assert message.endswith("was killed by signal 9 (out of memory?); the same command goes on from step 2")
+    assert not (tmp_path / "run" / "checkpoints" / "checkpoint-3").exists()
+    assert run_trial(RECIPE, settings, processes=2).codes == (0, 0)
+    straight = {**settings, "output_dir": tmp_path / "straight"}
+    assert run_trial(RECIPE, straight, processes=2).codes == (0, 0)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_lost_data_worker_ends_all_processes_and_its_rows_are_named(
+    is_killed: bool, settings: Mapping[str, Any], tmp_path: Path
+) -> None:
+    mine = {**settings, "dataloader_num_workers": 1, "dataloader_multiprocessing_context": "fork"}
+    lost = ("collate_texts", 1, is_killed)
+    ending = run_trial(RECIPE, mine, processes=2, prepare=fail_in_worker, prepare_arguments=lost, timeout_s=60)
+    assert ending.codes == (1, 1), ending.output
+    assert ending.output.count("reviews_44.csv:") == 1 + 3, "the file itself, and the rows of a micro-batch"
+    assert ending.traceback is not is_killed
+    if is_killed:
+        assert "of process 1 was ended by a signal (Killed; out of memory?) while it loaded " in ending.output
+    else:
+        assert "process 1: data worker 0 of process 1 failed while it loaded " in ending.output
+        assert ending.output.count("Traceback (most recent call last)") == 2, "the worker's, and where it came out"
+        assert "process 1 ended with ValueError: Caught ValueError in DataLoader worker process 0." in ending.output
+    assert run_trial(RECIPE, mine, processes=2).codes == (0, 0)
+    straight = {**settings, "output_dir": tmp_path / "straight"}
+    assert run_trial(RECIPE, straight, processes=2).codes == (0, 0)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "straight")
