@@ -129,7 +129,7 @@ def _is_done(config: RunConfig) -> bool:
 def _check_single(config: RunConfig, max_restarts: int) -> None:
     if max_restarts:
         rule, remedy = (
-            "there is no launcher to start it again",
+            "no launcher starts it again",
             "add --accelerate, or leave it to what starts this command",
         )
         raise ConfigError(Problem("--max-restarts", f"{max_restarts:,}", rule, remedy))

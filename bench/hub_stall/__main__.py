@@ -7,7 +7,6 @@ of 20 MB. The Hub is the one of the tests, in a thread of this process.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -16,15 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tests", "tests/unit")]
-from offline import HUB_PORT, HUB_URL  # first of all: libraries read their endpoint when they are imported
-
-os.environ |= {"HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_writes", "HF_ENDPOINT": HUB_URL}
-
 import numpy as np
 import torch
 from hub_runs import save_run
 from hub_server import Fault, HubServer
+from offline import HUB_PORT
 from safetensors.numpy import save_file
 
 from hfpipe.config import load_config

@@ -1,4 +1,4 @@
-"""What happens to a trial at a chosen moment: when a function of the given name is called, in it or in its data workers.
+"""What happens to a trial at a chosen moment: when a function of that name is called, in it or in its data workers.
 
 `sys.setprofile` sees the call, so the code under test is not touched.
 """

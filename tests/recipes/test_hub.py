@@ -196,7 +196,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(hub: HubServer, settings: dic
     assert not (tmp_path / "there").exists()
     other = tmp_path / "reviews_44.csv"
     other.write_text(Path(settings["train_file"]).read_text() + "one more line,pos\n")
-    with pytest.raises(CheckpointError, match=r"reviews_44\.csv: sha256 \w+: its content is no longer what this run began with"):
+    with pytest.raises(
+        CheckpointError, match=r"reviews_44\.csv: sha256 \w+: its content is no longer what this run began with"
+    ):
         run_recipe_here("finetune_classifier", {**there, "train_file": other})
 
     repository = hub.repository(NAME)

@@ -129,3 +129,17 @@ def test_a_run_that_pushes_to_the_same_place_is_noticed(hub: HubServer, spool: S
     assert "after 'Step 900' of somebody else" in push(spool, "--pending").output
     assert hub.read(NAME, "config.json") != b"{}", "the top is this run's, as its card says"
     assert list_titles(hub, NAME)[1:] == ["Step 2", "Step 900", "Finished model, step 4"]
+
+
+def test_a_commit_whose_answer_was_lost_is_found_below_those_of_others(hub: HubServer, spool: Spool) -> None:
+    def push_by_hand() -> None:
+        repository = hub.repository(NAME)
+        other = hub.hub.storage.add_small(b"{}")
+        repository.commit("main", "By hand", files={**repository.head.files, "config.json": other})
+
+    record_save(spool, 2)
+    hub.faults.append(Fault("POST", "/commit/", loses=True, calls=push_by_hand))
+    assert push(spool, "--pending").exit_code == 0
+    assert list_titles(hub, NAME)[1:] == ["Step 2", "By hand"]
+    (pushed,) = list_pushes(spool.run_dir)
+    assert hub.repository(NAME).commits[pushed["commit"]].title == "Step 2"

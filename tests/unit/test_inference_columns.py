@@ -118,7 +118,8 @@ def test_values_that_are_no_texts_are_refused_as_in_training() -> None:
     path = write("in.jsonl", '{"text": "good"}', '{"text": 5}', '{"text": ["bad"]}', '{"text": null}')
     assert problems_of_predicting(classifier, path) == [
         "in.jsonl:2: column 'text' holds a number, '5': a text is expected; write it as a text, or name another column",
-        "in.jsonl:3: column 'text' holds a list, \"['bad']\": a text is expected; write it as a text, or name another column",
+        "in.jsonl:3: column 'text' holds a list, \"['bad']\": a text is expected; "
+        "write it as a text, or name another column",
     ]
 
 
