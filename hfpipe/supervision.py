@@ -54,6 +54,7 @@ class Followed:
     recipe: Path
     signals: Sequence[int]
     processes: dict[psutil.Process, int] = field(default_factory=dict)
+    has_started: bool = False
     is_told: bool = False
     searched_at: float = 0.0
 
@@ -71,9 +72,9 @@ class Followed:
             if sent < len(self.signals) and _hears(process.pid, self.signals[sent]):
                 self.processes[process] = sent + 1
                 _signal(process, self.signals[sent])
-        if self.signals and not self.processes and not self.is_told:
+        if self.signals and not self.has_started and not self.is_told:
             self._search()
-            if not self.processes:
+            if not self.has_started:
                 self.tell_launcher()
 
     def tell_launcher(self) -> None:
@@ -84,6 +85,7 @@ class Followed:
     def _search(self) -> None:
         self.searched_at = time.monotonic()
         known = dict.fromkeys(_recipe_processes(self.launcher.pid, self.recipe), 0) | self.processes
+        self.has_started = self.has_started or bool(known)
         self.processes = {process: sent for process, sent in known.items() if _is_alive(process)}
 
 

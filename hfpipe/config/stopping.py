@@ -63,10 +63,13 @@ class SignalWatch:
         self.received = self.received or number
         if self._only_notes:
             return
-        if self.tell_others is not _tell_nobody:
-            # a launcher sends one when a process died; they say so as well, and say more
-            time.sleep(SECONDS_FOR_OTHERS)
+        self._wait_for_others()  # a launcher sends one when a process died
         self.leave(stop_code(self.received), describe_stop(self.received))
+
+    def _wait_for_others(self) -> None:
+        """Give them a moment to tell that one of them is gone, and to end this process by that."""
+        if self.tell_others is not _tell_nobody:
+            time.sleep(SECONDS_FOR_OTHERS)
 
     def put_off(self) -> None:
         """Only note signals from now on."""
@@ -111,6 +114,7 @@ class EntryWatch(SignalWatch):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
+            self._wait_for_others()  # a collective fails where another process is gone, which is what is to be told
             self.tell_others(LOST, describe_failure(error))
         for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)

@@ -30,14 +30,11 @@ def sync_file(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Return when the names in `folder` are on the disk, where the file system can tell."""
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_file(folder)
     except OSError as error:
         if error.errno not in _CANNOT_SYNC_FOLDERS:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -87,8 +84,10 @@ def publish_files(source: Path, target: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove `folder` and what is in it; nothing happens where it is not there."""
-    if folder.exists():
+    """Remove `folder` and what is in it; nothing happens where it is not there, and of a link nothing else goes."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

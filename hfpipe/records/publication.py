@@ -8,6 +8,7 @@
 process calls these.
 """
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from hfpipe.records.durable import move_folder, remove_folder, sync_folder
 from hfpipe.records.manifest import MANIFEST_FILE, Manifest, read_manifest
 from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, step_of
+
+logger = logging.getLogger(__name__)
 
 _WRITING, _REMOVING, _DOWNLOADING = ".writing-", ".removing-", ".downloading-"
 _SET_ASIDE = "set_aside"
@@ -42,7 +45,7 @@ def publish(checkpoints: Path, step: int) -> Path:
             replaced.rename(target)
         raise
     if replaced is not None:
-        remove_folder(checkpoints / f"{_REMOVING}{step}")
+        _try_to_remove(checkpoints / f"{_REMOVING}{step}")
     return target
 
 
@@ -57,7 +60,7 @@ def rotate(checkpoints: Path, *, keep: int | None, best_step: int | None) -> Non
             kept.add(step)
     retired = [_retire(checkpoint_folder(checkpoints, step)) for step in sorted(set(steps) - kept)]
     for folder in retired:
-        shutil.rmtree(folder)
+        _try_to_remove(folder)
 
 
 def clean_leftovers(checkpoints: Path) -> list[Path]:
@@ -68,7 +71,7 @@ def clean_leftovers(checkpoints: Path) -> list[Path]:
             published.append(publish(checkpoints, int(staging.name.removeprefix(_WRITING))))
     for prefix in (_WRITING, _REMOVING, _DOWNLOADING):
         for folder in _leftovers(checkpoints, prefix):
-            remove_folder(folder)
+            _try_to_remove(folder)
     return published
 
 
@@ -98,7 +101,7 @@ def list_folders(checkpoints: Path) -> list[Path]:
 def _retire(folder: Path) -> Path:
     """Take the name of a checkpoint from `folder` and return what is to be removed."""
     target = folder.with_name(f"{_REMOVING}{step_of(folder)}")
-    remove_folder(target)
+    _try_to_remove(target)
     try:
         folder.rename(target)
     except OSError:  # it cannot be renamed at once: without a manifest it is no checkpoint either
@@ -106,6 +109,15 @@ def _retire(folder: Path) -> Path:
         target = folder
     sync_folder(folder.parent)
     return target
+
+
+def _try_to_remove(folder: Path) -> None:
+    """Remove what is no checkpoint; where that is refused it costs room and no more, so the run goes on."""
+    try:
+        remove_folder(folder)
+    except OSError as error:
+        # write-protected, or open on a network file system; the next start tries again
+        logger.warning("%s: cannot be removed (%s); it is no checkpoint, so delete it by hand", folder, error.strerror)
 
 
 def _leftovers(checkpoints: Path, prefix: str) -> Iterator[Path]:

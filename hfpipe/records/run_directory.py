@@ -84,10 +84,11 @@ def append_history(path: Path, entry: Mapping[str, object]) -> None:
 
 
 def sync_history(path: Path) -> None:
-    """Return when the events written so far are on the disk; nothing happens where there is none yet."""
+    """Return when the events written so far, and all names in the run directory, are on the disk."""
     if path.exists():
         sync_file(path)
-        sync_folder(path.parent)
+    # a run that logs nothing has a new folder of checkpoints there too
+    sync_folder(path.parent)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     use_cpu = given.pop("use_cpu", False) or not torch.accelerator.is_available()
     # The objective smooths; Trainer would warn that it does not for several labels a row.
     given.pop("label_smoothing_factor", None)
+    # The others would warn that Trainer does not load the best model by itself; the first process is told not to.
+    given.setdefault("log_level_replica", "error")
     precision = decide_precision(config, os.environ, use_cpu=use_cpu)
     args = TrainingArguments(
         output_dir=str(config.output_dir),

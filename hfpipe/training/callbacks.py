@@ -82,7 +82,7 @@ class History(TrainerCallback):
 
 
 class RestoreLosses(TrainerCallback):
-    """Takes over what a checkpoint had summed up for the next log event."""
+    """Takes over what a checkpoint had summed up for the next log event, and not how often it was logged and saved."""
 
     def __init__(self, trainer: "PlannedTrainer", checkpoint: Path) -> None:
         self.trainer = trainer
@@ -91,5 +91,6 @@ class RestoreLosses(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Trainer has just set its sums to zero."""
+        """Trainer has just set its sums to zero, and its intervals to those the checkpoint was written under."""
         restore_losses(self.trainer, self.checkpoint)
+        state.compute_steps(args, state.max_steps)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ROWS_SCORED_ALONE = 64
+"""Of the rows in batches whose loss is not finite: with weights that went wrong these are all there are, and under
+`nonfinite_policy: skip` the next evaluation meets them again."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -115,10 +119,12 @@ def _meet_nonfinite(trainer: "PlannedTrainer", rows: Rows, suspects: list[int], 
 def _nonfinite_problem(trainer: "PlannedTrainer", rows: Rows, suspects: list[int], prefix: str) -> Problem:
     everywhere = set(_gather_rows(trainer, suspects).tolist()) - {FILLER}
     objective = trainer.task.evaluation_objective
-    culprits = find_nonfinite_rows(trainer, rows, sorted(everywhere), objective=objective)
+    looked_at = sorted(everywhere)[:ROWS_SCORED_ALONE]
+    culprits = find_nonfinite_rows(trainer, rows, looked_at, objective=objective)
+    among = f" (of {len(looked_at):,} looked at among {len(everywhere):,})" if len(looked_at) < len(everywhere) else ""
     return Problem(
         f"evaluation '{prefix}' at step {trainer.state.global_step:,}",
-        f"rows {name_rows(rows, culprits)}" if culprits else "",
+        f"rows {name_rows(rows, culprits)}{among}" if culprits else "",
         "the loss is not finite, so no score means anything",
         "look at these rows, lower learning_rate, or train in float32 (bf16: false)",
     )

@@ -20,6 +20,7 @@ from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.hub.download import fetch_checkpoint
 from hfpipe.models.bars import hide_weight_bars
 from hfpipe.models.fingerprints import pin_revisions
+from hfpipe.records.disk import told_by_path
 from hfpipe.records.durable import clean_partial_files, remove_folder
 from hfpipe.records.manifest import fingerprint
 from hfpipe.records.opening import open_run
@@ -186,13 +187,14 @@ def _open(config: RunConfig, work: Work) -> tuple[int, int, RunPusher | None]:
 def _find_checkpoint(config: RunConfig, wanted: str | None) -> Path | None:
     """Make good what a killed session left half done, and return the checkpoint to go on from."""
     checkpoints = config.output_dir / CHECKPOINTS
-    clean_partial_files(config.output_dir)
-    remove_folder(config.output_dir / STAGING)
-    clean_leftovers(checkpoints)
-    resumption = find_resumption(
-        checkpoints, wanted, config=fingerprint_of(config), needs_best=config.training.load_best_model_at_end
-    )
-    resumption.leave_behind()
+    with told_by_path(checkpoints):
+        clean_partial_files(config.output_dir)
+        remove_folder(config.output_dir / STAGING)
+        clean_leftovers(checkpoints)
+        resumption = find_resumption(
+            checkpoints, wanted, config=fingerprint_of(config), needs_best=config.training.load_best_model_at_end
+        )
+        resumption.leave_behind()
     return resumption.folder
 
 

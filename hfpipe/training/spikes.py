@@ -3,8 +3,8 @@
 Each training loss is compared with the median of those before it, on the log scale: noise of a loss is in proportion to
 it, and a rise from 0.01 to 0.02 is no news. How far losses stand off such medians is known from the last few hundred
 steps, by the median absolute deviation (Hampel 1974: a few outliers do not move it) and by the largest rise among them.
-A spike is over both: the first knows quiet curves, the second those with heavy tails. Seven deviations is the bar of
-OLMo 2's spike score (2024), which takes mean and standard deviation instead.
+A spike is over both: the first knows quiet curves, the second those with heavy tails. The bars are those that found every
+spike and no other in the curves of the tests.
 
 The decision worth knowing: what was found to be a spike is not learnt from, until the loss has stayed there for so long
 that it is the new level. A fall is never a spike, and nothing is said before there is enough to compare with.
@@ -92,7 +92,8 @@ class SpikeFinder:
 
 def _damp(rise: float, share: float) -> float:
     """Return the rise of a loss that a full window would have had, were its other rows as expected."""
-    return math.log1p(math.expm1(rise) * share)
+    # of a fall from a huge loss nothing is left but -1, which has no logarithm
+    return rise if share == 1 else math.log1p(math.expm1(rise) * share)
 
 
 def _undamp(rise: float, share: float) -> float:

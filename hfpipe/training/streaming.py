@@ -17,9 +17,9 @@ import torch
 from hfpipe.data.corpus import IGNORED
 from hfpipe.data.stream_blocks import BlockStream, StreamState
 from hfpipe.data.streams import FATES, Position, Share
-from hfpipe.errors import CheckpointError, DataError, HfpipeError, Problem
+from hfpipe.errors import CheckpointError, HfpipeError, Problem
+from hfpipe.training.agreement import is_true_anywhere, raise_in_all
 from hfpipe.training.datasets import Batch
-from hfpipe.training.exchange import gather_items
 from hfpipe.training.state_files import read_state, write_state
 
 if TYPE_CHECKING:
@@ -121,20 +121,12 @@ def raise_together(trainer: "PlannedTrainer") -> None:
     """Raise in all processes what a row of the stream of one of them makes impossible.
 
     Raises:
-        DataError: With the problems of all processes.
+        DataError, HubError: With the problems of all processes.
     """
-    rows = trainer.train_rows
-    if not isinstance(rows, StreamedBlocks):
-        return
-    failed = torch.tensor([rows.failure is not None], dtype=torch.int64, device=trainer.args.device)
-    if int(trainer.accelerator.gather(failed).max()):
+    rows, args = trainer.train_rows, trainer.args
+    if isinstance(rows, StreamedBlocks) and is_true_anywhere(rows.failure is not None, args):
         rows.close()
-        own = list(rows.failure.problems) if rows.failure is not None else []
-        raise DataError([Problem(*parts) for parts in gather_items([_parts(problem) for problem in own])])
-
-
-def _parts(problem: Problem) -> tuple[str, str, str, str]:
-    return problem.place, problem.value, problem.rule, problem.remedy
+        raise_in_all(rows.failure, args)
 
 
 def save_stream(trainer: "PlannedTrainer", folder: Path) -> None:

@@ -17,6 +17,7 @@ from trials import Ending, run_trial
 
 from hfpipe.records.manifest import find_damage
 from hfpipe.records.publication import list_folders
+from hfpipe.records.run_directory import step_of
 
 SEED = 20261122
 DISK_BYTES = 48 << 20
@@ -55,13 +56,15 @@ def fill_and_go_on(run: Run, part: Part, number: int, disk: SmallDisk) -> tuple[
 def find_wrong(run: Run, part: Part, ending: Ending, folder: Path) -> list[str]:
     """Return what is wrong with the end of a run on a full disk; one that had nothing more to write may be done."""
     wrong = []
-    if set(ending.codes) not in ({0}, {2}) or ending.traceback:
+    # in the export the others may have nothing more to do
+    together = part == "end" or len(set(ending.codes)) == 1
+    if not set(ending.codes) <= {0, 2} or not together or ending.traceback:
         wrong.append(f"ended with {ending.codes}: {ending.output[-1500:]}")
     if 2 in ending.codes and not FULL.search(ending.output):
         wrong.append(f"does not say what is full: {tell_end(ending)}")
     checkpoints = list_folders(folder / "checkpoints")
     needed = run.middle - 2 if part == "save" else run.last
-    wrong += [f"there is no checkpoint-{needed}"] * (f"checkpoint-{needed}" not in [each.name for each in checkpoints])
+    wrong += [f"no checkpoint of step {needed} or later"] * all(step_of(each) < needed for each in checkpoints)
     return wrong + [str(problem) for each in checkpoints for problem in find_damage(each)]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from test_resume import classifier_settings, language_model_settings, outcome
 
 from hfpipe.errors import CheckpointError, Stopped
-from hfpipe.records.run_directory import read_json
+from hfpipe.records.manifest import Manifest, read_manifest, seal
+from hfpipe.records.run_directory import read_json, step_of
 from hfpipe.records.sessions import STARTING_POINT, saved_settings
 
 ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
@@ -169,6 +171,24 @@ def test_another_number_of_rows_an_epoch_is_refused(folder: Path) -> None:
         run_recipe_here("pretrain_causal_lm", language_model(folder) | {"output_dir": copy})
     assert [str(problem) for problem in raised.value.problems] == [
         f"rows of an epoch: {rows}: the run began with {rows + 1}, so the order of the rows would be another one; "
+        "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
+    ]
+
+
+def test_a_checkpoint_at_another_place_in_the_order_is_refused(folder: Path) -> None:
+    """As a plan that counts rows otherwise would leave it: the checkpoint itself is whole."""
+    copy = folder / "other_place"
+    shutil.copytree(folder / "language_model", copy)
+    checkpoint = max((copy / "checkpoints").glob("checkpoint-*"), key=step_of)
+    manifest = read_manifest(checkpoint)
+    assert isinstance(manifest, Manifest)
+    planned, step = manifest.stamp.samples, manifest.stamp.step
+    seal(checkpoint, replace(manifest.stamp, samples=planned + 4))
+    with pytest.raises(CheckpointError) as raised:
+        run_recipe_here("pretrain_causal_lm", language_model(folder) | {"output_dir": copy})
+    assert [str(problem) for problem in raised.value.problems] == [
+        f"{checkpoint}: {planned + 4:,} rows trained on: the plan of this run has {planned:,} behind step {step}, "
+        "so rows would be left out or repeated; "
         "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
     ]
 

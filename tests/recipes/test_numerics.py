@@ -243,6 +243,16 @@ def test_an_evaluation_without_a_score_is_never_the_best(
     assert len(list(read_strictly(tmp_path / "run"))) > 8
 
 
+def test_an_evaluation_without_any_score_does_not_score_all_rows_alone(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write_rows(tmp_path / "validation.csv", tuple(range(80)), rows=80, noun="plot")
+    settings |= {"validation_file": path, "eval_strategy": "steps", "eval_steps": 1, "eval_on_start": "true"}
+    with pytest.raises(TrainingError) as error:
+        run_recipe_here("finetune_classifier", settings | {"nonfinite_policy": "stop"})
+    assert error.value.problems[0].value.endswith(f"{path}:9 and 56 more (of 64 looked at among 80)")
+
+
 SPIKE_ROWS, FLIPPED = 400, (150, 333)
 
 

@@ -266,3 +266,20 @@ def test_a_signal_at_the_step_where_patience_runs_out_ends_the_run_there(
     killed, straight = outcome(tmp_path / "stopped"), outcome(tmp_path / "straight")
     assert killed[:2] == straight[:2]
     assert read_json(tmp_path / "stopped" / "run.json")["steps"] == last
+
+
+def test_a_run_goes_on_at_the_intervals_that_are_given_now(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "output_dir": tmp_path / "run"}
+    settings |= {"load_best_model_at_end": "false", "save_steps": 4, "eval_steps": 4, "logging_steps": 4}
+    with interrupted_after(2), pytest.raises(Stopped) as stop:
+        run_recipe_here("finetune_classifier", settings)
+    assert stop.value.step == 5
+    settings |= {"save_steps": 3, "eval_steps": 3, "logging_steps": 1, "save_total_limit": 9}
+    run_recipe_here("finetune_classifier", settings)
+    history = read_history(tmp_path / "run" / "history.jsonl")
+    assert [event["step"] for event in history if "loss" in event] == [4, 6, 7, 8, 9, 10, 11, 12]
+    assert [event["step"] for event in history if "eval_loss" in event] == [4, 6, 9, 12]
+    names = {folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert names == {f"checkpoint-{step}" for step in (4, 5, 6, 9, 12)}

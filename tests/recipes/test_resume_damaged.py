@@ -100,3 +100,20 @@ def test_a_kill_between_the_save_of_a_step_and_the_log_of_its_epoch_loses_no_eve
     run_recipe_here("finetune_classifier", killed)
     assert read_json(tmp_path / "killed" / "run.json")["sessions"][1]["from_step"] == 6
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "straight")
+
+
+def test_a_folder_that_nothing_may_be_written_into_is_a_mistake_of_the_user(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "output_dir": tmp_path / "run"}
+    with interrupted_after(4), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    folder = tmp_path / "run" / "checkpoints"
+    newest = max(folder.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    (newest / "config.json").write_text("{}")
+    # as a folder of another user would refuse it
+    (folder / "set_aside").write_text("")
+    with pytest.raises(CheckpointError, match=rf"{folder}: cannot be written \(File exists\)"):
+        run_recipe_here("finetune_classifier", settings)
+    (folder / "set_aside").unlink()
+    run_recipe_here("finetune_classifier", settings)

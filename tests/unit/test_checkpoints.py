@@ -23,9 +23,12 @@ from hfpipe.records.run_directory import write_json
 CONFIG = "c" * 64
 PUT_BACK = "put the files back as they were saved, or begin anew with fresh_start: true or another output_dir"
 _refusing: list[bool] = []
+_kept: list[str] = []
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "shutil.rmtree" and _kept and str(arguments[0]).endswith(_kept[0]):
+        raise PermissionError(errno.EACCES, "Permission denied", str(arguments[0]))
     if event == "os.rename" and _refusing and Path(str(arguments[0])).is_dir():
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -139,6 +142,30 @@ def test_rotation_spares_the_best_and_the_newest(
     write_run(tmp_path, 2, 4, 6, 8)
     rotate(tmp_path, keep=keep, best_step=best)
     assert entries(tmp_path) == [f"checkpoint-{step}" for step in left]
+
+
+def test_what_cannot_be_removed_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_run(tmp_path, 2, 4, 6)
+    _kept.append(".removing-2")
+    try:
+        rotate(tmp_path, keep=1, best_step=None)
+        assert clean_leftovers(tmp_path) == []
+    finally:
+        _kept.clear()
+    told = f"{tmp_path}/.removing-2: cannot be removed (Permission denied); it is no checkpoint, so delete it by hand"
+    assert caplog.messages == [told, told]
+    assert entries(tmp_path) == [".removing-2", "checkpoint-6"]
+    clean_leftovers(tmp_path)
+    assert entries(tmp_path) == ["checkpoint-6"]
+
+
+def test_of_a_checkpoint_that_is_a_link_the_link_is_removed(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", 2, 4)
+    (tmp_path / "run" / "checkpoint-2").rename(tmp_path / "elsewhere")
+    (tmp_path / "run" / "checkpoint-2").symlink_to(tmp_path / "elsewhere")
+    rotate(tmp_path / "run", keep=1, best_step=None)
+    assert entries(tmp_path / "run") == ["checkpoint-4"]
+    assert find_damage(tmp_path / "elsewhere", step=2) == []
 
 
 def test_a_run_without_checkpoints_begins(tmp_path: Path) -> None:

@@ -141,6 +141,10 @@ def test_a_loss_of_zero_is_no_error() -> None:
     assert find([0.0] * 80) == []
 
 
+def test_a_fall_from_a_huge_loss_is_no_error() -> None:
+    assert find([1e30] * 60 + [0.0] * 20) == []
+
+
 @given(st.lists(st.floats(1e-3, 1e3), min_size=60, max_size=120), st.integers(0, 119))
 def test_a_state_that_travelled_as_json_finds_the_same(losses: list[float], cut: int) -> None:
     straight, before, after = SpikeFinder(), SpikeFinder(), SpikeFinder()

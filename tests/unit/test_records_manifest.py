@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -27,10 +28,21 @@ from hfpipe.records.manifest import (
     hash_file,
     seal,
 )
+from hfpipe.records.run_directory import sync_history
 
 CORRUPTIONS = 200
 SEED = 20_261_122
 FILES = ("config.json", "model.safetensors", "optimizer.json", "optimizer.safetensors", "adapter/weights.safetensors")
+_closed: list[str] = []
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    """Let a folder be opened by nobody, as where it may be written and not read, and under Windows."""
+    if event == "open" and _closed and str(arguments[0]) == _closed[0]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+sys.addaudithook(_hook)
 
 
 def make_checkpoint(checkpoints: Path, step: int, *, config: str = "c" * 64) -> Path:
@@ -253,3 +265,21 @@ def test_only_what_the_system_refused_is_told_by_path(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a bug"), told_by_path(tmp_path):
         raise RuntimeError("a bug")
     assert error_number(RuntimeError("a bug")) is None
+
+
+def test_a_folder_that_cannot_be_opened_is_not_synced_and_no_error(tmp_path: Path) -> None:
+    _closed.append(str(tmp_path))
+    try:
+        write_whole(tmp_path / "run.json", "{}")
+    finally:
+        _closed.clear()
+    assert (tmp_path / "run.json").read_text() == "{}"
+
+
+def test_a_new_folder_of_checkpoints_is_on_the_disk_where_nothing_was_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    sync_history(tmp_path / "history.jsonl")
+    assert synced == [str(tmp_path)]
