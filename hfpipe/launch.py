@@ -33,7 +33,7 @@ from hfpipe.config.stopping import STOPPING
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.records.environment import usable_cores
 from hfpipe.records.opening import open_run
-from hfpipe.supervision import LAUNCHER_SETTINGS, supervise
+from hfpipe.supervision import LAUNCHER_SETTINGS, RESTART_SETTINGS, supervise
 
 
 @dataclass(frozen=True)
@@ -157,15 +157,24 @@ def _under_accelerate(
     else:
         # the recipe cannot see how many were asked for, and accelerate may start fewer without a word
         arguments = [*arguments, "--num_processes", str(processes)]
-    if max_restarts:
-        launcher += ["--max_restarts", str(max_restarts)]
     settings = {name: value for name, value in LAUNCHER_SETTINGS.items() if name not in os.environ}
     environment = {**_thread_environment(processes // machines.count), **settings}
+    if max_restarts:
+        _check_one_machine(max_restarts, machines)
+        launcher += ["--max_restarts", str(max_restarts)]
+        environment |= RESTART_SETTINGS
     if file.use_cpu:
         # under several processes accelerate forgets use_cpu, and takes the GPUs where there are any
         environment["CUDA_VISIBLE_DEVICES"] = ""
     command = (*launcher, str(recipe), *arguments)
     return Launch(command, recipe, under_accelerate=True, processes=processes, environment=environment)
+
+
+def _check_one_machine(max_restarts: int, machines: Machines) -> None:
+    if machines.count > 1:
+        rule = f"the launchers of {machines.count:,} machines do not start again together"
+        remedy = "leave it out, and let the queue start the job again (docs/multi_node.md)"
+        raise ConfigError(Problem("--max-restarts", f"{max_restarts:,}", rule, remedy))
 
 
 def _check_processes(config: RunConfig, file: AccelerateFile, machines: Machines) -> int:

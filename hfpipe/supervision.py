@@ -40,6 +40,10 @@ LAUNCHER_SETTINGS = {
     "PET_SHUTDOWN_TIMEOUT": "600",
 }
 
+# Processes that start again meet in a store of their own. torch's launcher (2.13) would hand them that of those before
+# them, with the addresses of the dead, and gloo tries these until its time is up.
+RESTART_SETTINGS = {"PET_STANDALONE": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
 POLL_SECONDS = 0.1
 SECONDS_BETWEEN_SEARCHES = 1.0
 # Processes that leave together do so within a second or two; before they have met, one that left is waited for in vain.

@@ -15,6 +15,7 @@ from bench.plain_trainer.evaluations import BATCH_SIZES, compare_evaluations, ru
 from bench.plain_trainer.interruptions import MOVED_EPOCHS, compare_moved_run, compare_nan, compare_patience
 from bench.plain_trainer.objectives import compare_class_weights, compare_smoothing
 from bench.plain_trainer.processes import compare_rows, launch_two
+from bench.plain_trainer.pushes import compare_pushes
 from bench.plain_trainer.table import Finding, render_table
 from bench.plain_trainer.windows import CUTS, CUTS_ON_TWO, compare_cuts, run_cuts
 from bench.plain_trainer.workshop import Workshop, furnish
@@ -63,6 +64,8 @@ def compare_all(workshop: Workshop) -> Iterator[Finding]:
     yield compare_rows(two["plain_rows"], two["our_rows"])
     _tell("dangers")
     yield from compare_dangers(workshop)
+    _tell("pushes")
+    yield from compare_pushes(workshop)
 
 
 def _tell(what: str) -> None:

@@ -81,6 +81,19 @@ class SignalWatch:
         if self.received:
             self.note(self.received)
 
+    @contextmanager
+    def noting(self) -> Iterator[Callable[[], bool]]:
+        """Only note signals for as long as this lasts, and yield what tells whether one came.
+
+        That one is answered by whoever asked: it does not end the process afterwards either.
+        """
+        before, only_noted = self.received, self._only_notes
+        self._only_notes = True
+        try:
+            yield lambda: self.received != before
+        finally:
+            self._only_notes = only_noted or self.received != before
+
     def leave(self, code: int, message: str, *, speaker: int = 0) -> None:
         """End this process and what it started, wherever its threads stand, once the others are told."""
         if not self._leaving.acquire(blocking=False):

@@ -1,7 +1,8 @@
 """Whether an upload advances: a beat for each part of a request that the Hub takes for the first time, and each answer.
 
 What is sent again after a failure is no advance, so a Hub that breaks off or refuses makes no beats however often it
-is tried.
+is tried. Addresses to send a large file to are signed anew each time: what tells one request from another is the path,
+and the number of the part.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from huggingface_hub import get_session
 
 Hooks = dict[str, list[Callable[..., None]]]
+Request = tuple[str, str, str]
 
 
 class Pulse:
@@ -18,8 +20,8 @@ class Pulse:
 
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
-        self._sent: dict[tuple[str, str], int] = {}
-        self._answered: set[tuple[str, str]] = set()
+        self._sent: dict[Request, int] = {}
+        self._answered: set[Request] = set()
         self._watched = _build_watched_stream(self._note_sent)
 
     def hooks(self) -> Hooks:
@@ -32,27 +34,32 @@ class Pulse:
         self._answered.clear()
 
     def _watch(self, request: Any) -> None:
-        request.stream = self._watched(request.stream, (request.method, str(request.url)))
+        request.stream = self._watched(request.stream, _name(request))
 
-    def _note_sent(self, request: tuple[str, str], size: int) -> None:
+    def _note_sent(self, request: Request, size: int) -> None:
         if size > self._sent.get(request, 0):
             self._sent[request] = size
             self._beat()
 
     def _note_answer(self, response: Any) -> None:
-        request = (response.request.method, str(response.request.url))
+        request = _name(response.request)
         if response.is_success and request not in self._answered:
             self._answered.add(request)
             self._beat()
 
 
-def _build_watched_stream(note: Callable[[tuple[str, str], int], None]) -> Callable[[Any, tuple[str, str]], Any]:
+def _name(request: Any) -> Request:
+    address = request.url
+    return request.method, f"{address.host}{address.path}", address.params.get("partNumber", "")
+
+
+def _build_watched_stream(note: Callable[[Request, int], None]) -> Callable[[Any, Request], Any]:
     """Return a kind of request body that notes what is taken of it, for the HTTP library that the client uses."""
     # httpx, or its successor of another name
     library: Any = import_module(type(get_session()).__module__.partition(".")[0])
 
     class WatchedStream(library.SyncByteStream):
-        def __init__(self, stream: Any, request: tuple[str, str]) -> None:
+        def __init__(self, stream: Any, request: Request) -> None:
             self.stream = stream
             self.request = request
 

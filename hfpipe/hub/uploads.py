@@ -26,6 +26,14 @@ SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_BETWEEN_WORDS = 15.0
 
 
+@dataclass(frozen=True)
+class Waited:
+    """Seconds that were waited, and those of them in which the Hub was at it and gave no sign of taking anything."""
+
+    seconds: float
+    silent: float
+
+
 @dataclass
 class Uploads:
     """The delivering process of the run in `run_dir`; used by one thread."""
@@ -45,28 +53,28 @@ class Uploads:
         except BrokenPipeError:  # it was just ending
             self._start()
 
-    def wait(self, is_done: Callable[[], bool], *, quiet: float, longest: float) -> None:
+    def wait(self, is_done: Callable[[], bool], *, quiet: float, longest: float) -> Waited:
         """Wait until `is_done`, as long as the Hub takes what is sent: at most `quiet` seconds without a sign of that.
 
-        In all it waits for `longest` seconds at most.
+        In all it waits for `longest` seconds at most. Returns how long it did.
         """
         self.wake(NOW)
         began = told = last = time.monotonic()
-        spent = 0.0
-        while not is_done():
+        spent = silent = 0.0
+        while spent <= quiet and last - began <= longest and not is_done():
             signs = self._read_signs()
             now = time.monotonic()
-            if signs is None or now - began > longest:
-                return
+            if signs is None:
+                break
             # importing, drawing and hashing are no fault of the Hub, unless they are done again after a failure
-            is_excused = self._is_at_home and not self._is_failing
-            spent = 0.0 if BEAT in signs else spent if is_excused else spent + now - last
-            last = now
-            if spent > quiet:
-                return
+            is_excused = BEAT in signs or (self._is_at_home and not self._is_failing)
+            passed, last = 0.0 if is_excused else now - last, now
+            spent = 0.0 if BEAT in signs else spent + passed
+            silent += passed
             if now - told > SECONDS_BETWEEN_WORDS:
                 logger.info("still pushing; waiting up to %d s more while it advances", longest - (now - began))
                 told = now
+        return Waited(time.monotonic() - began, silent)
 
     def close(self) -> None:
         """End the process, at once and whatever it is doing."""

@@ -14,7 +14,7 @@ from hfpipe.config import ModelSettings, RunConfig
 from hfpipe.models.checkpoint_files import CONFIG_FILE, find_weight_files
 from hfpipe.models.sources import find_checkpoint, is_on_hub
 from hfpipe.records.disk import show_bytes
-from hfpipe.records.manifest import hash_file
+from hfpipe.records.manifest import BYTES_WORTH_A_LINE, hash_file
 from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import RUN_FILE
 from hfpipe.records.sessions import STARTING_POINT
@@ -27,8 +27,6 @@ COMMIT = "commit"
 
 _TOKENIZER_NAMES = ("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt")
 _TOKENIZER_KINDS = ("*.model", "*.spm", "*.bpe", "*.tiktoken", "*.codes", "*.vocab", "chat_template.*")
-# About 2 s on one core that has no instructions for SHA-256.
-_BYTES_WORTH_A_LINE = 500_000_000
 
 
 def find_starting_folders(settings: ModelSettings) -> dict[str, Path]:
@@ -56,7 +54,7 @@ def fingerprint_folders(folders: Mapping[str, Path]) -> dict[str, str]:
         reads_tokenizer = key == TOKENIZER or TOKENIZER not in folders
         files = sorted(set(_find_files(folder, weights=key == MODEL, tokenizer=reads_tokenizer)))
         total = sum(file.stat().st_size for file in files)
-        if total > _BYTES_WORTH_A_LINE:
+        if total > BYTES_WORTH_A_LINE:
             logger.info("%s: %s are hashed, for this run to know them again", folder, show_bytes(total))
         found |= {f"{key}: {file.name}": hash_file(file).sha256 for file in files}
     return found

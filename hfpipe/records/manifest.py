@@ -28,7 +28,7 @@ MANIFEST_FORMAT = "hfpipe checkpoint 1"
 _BUFFER_BYTES = 1 << 20
 _THREADS = 4
 # About 2 s on one core that has no instructions for SHA-256.
-_BYTES_WORTH_A_LINE = 500_000_000
+BYTES_WORTH_A_LINE = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def find_damage(folder: Path, *, step: int | None = None, config: str | None = N
     if isinstance(manifest, Problem):
         return [manifest]
     total = sum(record.size_bytes for record in manifest.files.values())
-    if total > _BYTES_WORTH_A_LINE:
+    if total > BYTES_WORTH_A_LINE:
         logger.info("checking %s: %s", folder, show_bytes(total))
     return [*_find_strangers(folder, manifest, step=step, config=config), *_compare_files(folder, manifest)]
 

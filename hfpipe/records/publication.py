@@ -9,14 +9,13 @@ process calls these.
 """
 
 import logging
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from hfpipe.records.durable import move_folder, remove_folder, sync_folder
 from hfpipe.records.manifest import MANIFEST_FILE, Manifest, read_manifest
-from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, step_of
+from hfpipe.records.run_directory import checkpoint_folder, list_checkpoints, list_folders, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +89,6 @@ def set_later_aside(checkpoints: Path, step: int) -> None:
     for folder in list_folders(checkpoints):
         if step_of(folder) > step:
             set_aside(folder)
-
-
-def list_folders(checkpoints: Path) -> list[Path]:
-    """Return the folders named as checkpoints, oldest first, whatever is in them."""
-    named = (folder for folder in checkpoints.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", folder.name))
-    return sorted((folder for folder in named if folder.is_dir()), key=step_of)
 
 
 def _retire(folder: Path) -> Path:

@@ -13,8 +13,8 @@ from pathlib import Path
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.pickles import find_state_problem
 from hfpipe.records.manifest import MANIFEST_FILE, find_damage
-from hfpipe.records.publication import list_folders, set_aside
-from hfpipe.records.run_directory import checkpoint_folder, read_json, step_of
+from hfpipe.records.publication import set_aside
+from hfpipe.records.run_directory import checkpoint_folder, list_folders, read_json, step_of
 
 logger = logging.getLogger(__name__)
 

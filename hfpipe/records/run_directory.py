@@ -33,10 +33,15 @@ def step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("checkpoint-"))
 
 
+def list_folders(checkpoints: Path) -> list[Path]:
+    """Return the folders named as checkpoints, oldest first, whatever is in them."""
+    named = (folder for folder in checkpoints.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", folder.name))
+    return sorted((folder for folder in named if folder.is_dir()), key=step_of)
+
+
 def list_checkpoints(checkpoints: Path, *, holding: str) -> list[tuple[int, Path]]:
     """Return (step, folder) of the checkpoints that have a file named `holding`, oldest first."""
-    named = [folder for folder in checkpoints.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", folder.name)]
-    return sorted((step_of(folder), folder) for folder in named if (folder / holding).is_file())
+    return [(step_of(folder), folder) for folder in list_folders(checkpoints) if (folder / holding).is_file()]
 
 
 def write_json(path: Path, value: object, *, durable: bool = True) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from hfpipe.records.durable import clean_partial_files
 from hfpipe.records.run_directory import RUN_FILE, read_json, write_json
 
 RUN_FORMAT = "hfpipe run 1"
@@ -27,10 +28,17 @@ def begin_session(
     They replace those of an earlier session, key by key; the `cut` of its steps stays with each session.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
+    clean_partial_files(run_dir)  # also of a first record, which a kill cut short
     path = run_dir / RUN_FILE
     run = read_json(path) if path.exists() else {"sessions": []}
     earlier = [_closed(session) for session in run["sessions"]]
-    session: dict[str, object] = {"started": _now(), "ended": None, "from_step": from_step, "to_step": None, "status": "running"}
+    session: dict[str, object] = {
+        "started": _now(),
+        "ended": None,
+        "from_step": from_step,
+        "to_step": None,
+        "status": "running",
+    }
     if cut is not None:
         session["cut"] = dict(cut)
     head = {"format": RUN_FORMAT, "status": "running"}

@@ -37,7 +37,7 @@ from hfpipe.training.resources import (
     find_available_memory,
     find_room,
 )
-from hfpipe.training.schedule import Schedule, count_checkpoints, find_argument, plan_schedule
+from hfpipe.training.schedule import Schedule, count_saves, find_argument, plan_schedule
 from hfpipe.training.session import fingerprint_of
 from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
@@ -155,7 +155,9 @@ def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
         model=outlined.weight_bytes,
         weights=outlined.gradient_bytes if config.model.use_peft else outlined.weight_bytes,
         optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
-        checkpoints=count_checkpoints(config, schedule),
+        checkpoints=count_saves(
+            config.training, schedule.total_steps, steps_per_epoch=schedule.plan.steps_per_epoch
+        ),
         kept_at_most=config.training.save_total_limit,
     )
     lines, problems = check_disk(need, find_room(config.output_dir), folder=config.output_dir)

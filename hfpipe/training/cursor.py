@@ -45,7 +45,7 @@ def find_cursor_problem(checkpoint: Path, step: int, plan: BatchPlan) -> list[Pr
     manifest, planned = read_manifest(checkpoint), plan.count_samples(step)
     if isinstance(manifest, Problem):
         return [manifest]
-    if True:
+    if manifest.stamp.samples == planned:
         return []
     rule = f"the plan of this run has {planned:,} behind step {step:,}, so rows would be left out or repeated"
     return [Problem(str(checkpoint), f"{manifest.stamp.samples:,} rows trained on", rule, _REMEDY)]

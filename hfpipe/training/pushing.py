@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.config import RunConfig
+from hfpipe.config.stopping import SignalWatch, current_watch
 from hfpipe.errors import HfpipeError
 from hfpipe.hub.delivery import settle
 from hfpipe.hub.files import LAST_CHECKPOINT
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 SECONDS_OF_QUIET = 2.0
 SECONDS_AT_END = 60.0
 SLOWEST_BYTES_PER_SECOND = 2_000_000
+WAITED = "waited %.1f s for the Hub, %.1f s of it without a sign that it takes what is sent"
 SECONDS_AFTER_SIGNAL = 10.0  # launchers kill 30 seconds after the signal
 
 
@@ -65,9 +67,13 @@ class RunPusher:
 
     def push_save(self, step: int) -> None:
         """Record the checkpoint of a step, where the strategy pushes saves and it was not before; returns at once."""
+        with self._told_only():
+            if self.settings.hub_strategy != "end" and step not in self._find_recorded_steps():
+                self._record_save(step)
+                self._make_room(step)
+
+    def _record_save(self, step: int) -> None:
         strategy = self.settings.hub_strategy
-        if strategy == "end" or step in self._find_recorded_steps():
-            return
         state_folders = {"checkpoint": LAST_CHECKPOINT, "all_checkpoints": checkpoint_folder(Path(), step).name}
 
         def prepare(folder: Path) -> Prepared:
@@ -81,20 +87,21 @@ class RunPusher:
             )
 
         self._record(step, prepare)
-        with self._told_only():
-            checkpoint = checkpoint_folder(self.directory / CHECKPOINTS, step)
-            for entry in self.spool.make_room(2 * sum(file.stat().st_size for file in checkpoint.iterdir())):
-                logger.warning("%s is given up: the disk is nearly full, and the run itself needs it", entry.title)
+
+    def _make_room(self, step: int) -> None:
+        checkpoint = checkpoint_folder(self.directory / CHECKPOINTS, step)
+        for entry in self.spool.make_room(2 * sum(file.stat().st_size for file in checkpoint.iterdir())):
+            logger.warning("%s is given up: the disk is nearly full, and the run itself needs it", entry.title)
 
     def push_final(self) -> None:
         """Record the finished model and wait while the Hub takes what is pending; say what it has not got."""
-        step = find_final_step(self.directory)
-        tag = self._find_final_tag() if self.settings.hub_tag_steps else None
+        self.lacks_final = True
 
         def prepare(folder: Path) -> Prepared:
+            tag = self._find_final_tag() if self.settings.hub_tag_steps else None
             return prepare_final(self.directory, folder, naming=self._naming(), tag=tag)
 
-        self._record(step, prepare, is_final=True)
+        self._record(find_final_step(self.directory), prepare, is_final=True)
         self._deliver_all()
 
     def push_rest(self) -> None:
@@ -140,11 +147,11 @@ class RunPusher:
             self.spool.record(prepared, self.target, is_final=is_final)
         except (HfpipeError, OSError) as error:
             self.spool.discard_preparing()
-            self.lacks_final = is_final
             self.unrecorded |= set() if is_final else {step}
             what = "the finished model" if is_final else f"step {step:,}"
             self._warn_once(f"{what} could not be recorded to be pushed, the run goes on", "; ".join(_reasons(error)))
             return
+        self.lacks_final = self.lacks_final and not is_final
         self.tell()
         with self._told_only():
             self.uploads.wake()
@@ -174,12 +181,20 @@ class RunPusher:
 
     def _end(self, seconds: float) -> None:
         """Wait while the Hub takes what is pending, then end what delivers."""
-        try:
-            self.uploads.wait(lambda: not self.spool.list_pending(), quiet=SECONDS_OF_QUIET, longest=seconds)
-        except KeyboardInterrupt:  # the record of the session is written, so it ends the waiting alone
+        # the record of the session is written, so a signal ends the waiting alone
+        with (current_watch() or SignalWatch()).noting() as is_signalled:
+            try:
+                waited = self.uploads.wait(
+                    lambda: is_signalled() or not self.spool.list_pending(), quiet=SECONDS_OF_QUIET, longest=seconds
+                )
+                logger.info(WAITED, waited.seconds, waited.silent)
+                is_interrupted = is_signalled()
+            except KeyboardInterrupt:  # a recipe that was called from Python
+                is_interrupted = True
+            finally:  # the process that delivers takes no notice of signals
+                self.uploads.close()
+        if is_interrupted:
             logger.warning("interrupted: no longer waiting for the Hub")
-        finally:  # the process that delivers takes no notice of Ctrl-C
-            self.uploads.close()
         self.tell()
 
     def _describe_missing(self) -> Iterator[str]:

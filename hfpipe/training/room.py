@@ -1,12 +1,10 @@
 """Whether the disk holds what a run is about to write; asked before its first step, like `hfpipe check` asks."""
 
-import math
-
 from hfpipe.errors import CheckpointError
 from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.estimate import count_optimizer_bytes
 from hfpipe.training.resources import DiskNeed, check_disk, find_room
-from hfpipe.training.schedule import find_argument
+from hfpipe.training.schedule import count_saves, find_argument
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -26,22 +24,14 @@ def check_room(session: Session, trainer: PlannedTrainer) -> None:
 
 
 def _find_need(session: Session, trainer: PlannedTrainer) -> DiskNeed:
-    config, network = session.config, trainer.network
+    config, network, plan = session.config, trainer.network, trainer.plan
+    left = plan.total_steps(session.args.num_train_epochs, session.args.max_steps) - session.from_step
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     model = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     return DiskNeed(
         model=model,
         weights=sum(parameter.nbytes for parameter in trained) if config.model.use_peft else model,
         optimizer=count_optimizer_bytes(trained, find_argument(config, "optim")),
-        checkpoints=_count_saves(session, trainer),
+        checkpoints=count_saves(config.training, left, steps_per_epoch=plan.steps_per_epoch),
         kept_at_most=config.training.save_total_limit,
     )
-
-
-def _count_saves(session: Session, trainer: PlannedTrainer) -> int:
-    """Return how many checkpoints this session is to write."""
-    training, plan = session.config.training, trainer.plan
-    left = plan.total_steps(session.args.num_train_epochs, session.args.max_steps) - session.from_step
-    if training.save_strategy == "no" or left <= 0:
-        return 0
-    return math.ceil(left / (training.save_steps if training.save_strategy == "steps" else plan.steps_per_epoch))

@@ -9,6 +9,7 @@ import numpy as np
 from transformers import TrainingArguments
 
 from hfpipe.config import RunConfig
+from hfpipe.config.sections import TrainingSettings
 from hfpipe.data.batches import BatchPlan
 from hfpipe.training.lengths import find_largest_batch
 
@@ -101,9 +102,8 @@ def plan_schedule(config: RunConfig, lengths: np.ndarray, *, window_length: int 
     return Schedule(plan, total_steps, lengths, window_length)
 
 
-def count_checkpoints(config: RunConfig, schedule: Schedule) -> int:
-    """Return how many checkpoints the run writes; how many are kept is `save_total_limit`'s to say."""
-    strategy = config.training.save_strategy
-    if strategy == "no":
+def count_saves(training: TrainingSettings, steps: int, *, steps_per_epoch: int) -> int:
+    """Return how many checkpoints so many `steps` write; how many are kept is `save_total_limit`'s to say."""
+    if training.save_strategy == "no" or steps <= 0:
         return 0
-    return math.ceil(schedule.total_steps / config.training.save_steps if strategy == "steps" else schedule.epochs)
+    return math.ceil(steps / (training.save_steps if training.save_strategy == "steps" else steps_per_epoch))

@@ -21,7 +21,7 @@ from hfpipe.hub.download import fetch_checkpoint
 from hfpipe.models.bars import hide_weight_bars
 from hfpipe.models.fingerprints import pin_revisions
 from hfpipe.records.disk import told_by_path
-from hfpipe.records.durable import clean_partial_files, remove_folder
+from hfpipe.records.durable import remove_folder
 from hfpipe.records.manifest import fingerprint
 from hfpipe.records.opening import open_run
 from hfpipe.records.publication import clean_leftovers
@@ -188,7 +188,6 @@ def _find_checkpoint(config: RunConfig, wanted: str | None) -> Path | None:
     """Make good what a killed session left half done, and return the checkpoint to go on from."""
     checkpoints = config.output_dir / CHECKPOINTS
     with told_by_path(checkpoints):
-        clean_partial_files(config.output_dir)
         remove_folder(config.output_dir / STAGING)
         clean_leftovers(checkpoints)
         resumption = find_resumption(

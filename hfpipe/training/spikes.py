@@ -3,8 +3,8 @@
 Each training loss is compared with the median of those before it, on the log scale: noise of a loss is in proportion to
 it, and a rise from 0.01 to 0.02 is no news. How far losses stand off such medians is known from the last few hundred
 steps, by the median absolute deviation (Hampel 1974: a few outliers do not move it) and by the largest rise among them.
-A spike is over both: the first knows quiet curves, the second those with heavy tails. The bars are those that found every
-spike and no other in the curves of the tests.
+A spike is over both: the first knows quiet curves, the second those with heavy tails. The bars are those that found
+every spike and no other in the curves of the tests.
 
 The decision worth knowing: what was found to be a spike is not learnt from, until the loss has stayed there for so long
 that it is the new level. A fall is never a spike, and nothing is said before there is enough to compare with.

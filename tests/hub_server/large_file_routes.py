@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 from typing import Any
 
 from hub_server.accounts import Account
@@ -50,11 +51,13 @@ def join_parts(hub: Hub, request: Request, account: Account | None, match: "re.M
 
 
 def _upload(address: str, size: int, *, part_size: int) -> dict[str, Any]:
+    # no two answers send a content to the same address
+    signature = f"?X-Amz-Signature={secrets.token_hex(8)}"
     if size <= part_size:
-        return {"href": address}
+        return {"href": address + signature}
     count = -(-size // part_size)
-    parts = {str(number): f"{address}/{number}" for number in range(1, count + 1)}
-    return {"href": address, "header": {"chunk_size": str(part_size), **parts}}
+    parts = {str(number): f"{address}/{number}{signature}" for number in range(1, count + 1)}
+    return {"href": address + signature, "header": {"chunk_size": str(part_size), **parts}}
 
 
 def _keep(storage: Storage, sha256: str, content: bytes) -> None:

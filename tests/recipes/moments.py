@@ -5,6 +5,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -20,6 +21,18 @@ def signal_at(function: str, numbers: Sequence[int], rank: int = 0, call: int = 
 
     if int(os.environ.get("RANK", "0")) == rank:
         sys.setprofile(_at_call(function, call, act))
+
+
+def signal_group_at(function: str, numbers: Sequence[int], call: int) -> None:
+    """In a trial: send these signals to the run and its data workers, as a terminal or Slurm does."""
+
+    def act() -> None:
+        for number in numbers:
+            # from outside: a data worker obeys the process that started it
+            command = ["kill", "-s", str(int(number)), "--", f"-{os.getpgrp()}"]
+            subprocess.run(command, start_new_session=True, check=True)
+
+    sys.setprofile(_at_call(function, call, act))
 
 
 def fail_in_worker(function: str, rank: int, is_killed: bool, call: int = 3) -> None:

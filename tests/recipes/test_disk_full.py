@@ -16,8 +16,7 @@ from small_disk import SmallDisk, fill_at, join, mounted
 from trials import Ending, run_trial
 
 from hfpipe.records.manifest import find_damage
-from hfpipe.records.publication import list_folders
-from hfpipe.records.run_directory import step_of
+from hfpipe.records.run_directory import list_folders, step_of
 
 SEED = 20261122
 DISK_BYTES = 48 << 20

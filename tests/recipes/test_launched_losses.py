@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -87,8 +88,10 @@ def test_a_bare_launcher_passes_a_signal_on(number: int, settings: dict[str, obj
     assert read_json(tmp_path / "run" / "run.json")["status"] == "stopped"
 
 
-def start(command: Sequence[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def start(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+    """Start a launcher, and leave nothing of it behind."""
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env={**ENVIRONMENT, **LAUNCHER_SETTINGS},
@@ -96,6 +99,13 @@ def start(command: Sequence[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
 
 
 def wait_for_steps(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moments import signal_at
+from moments import signal_at, signal_group_at
 from test_resume import classifier_settings, outcome
 from trials import Trial, run_trial, start_trial
 
@@ -92,6 +92,22 @@ def test_a_signal_that_one_process_received_ends_all(
     ending = run_trial(RECIPE, mine, processes=2)
     assert ending.codes == (0, 0), ending.output
     assert outcome(tmp_path / "run") == straight(2)
+
+
+def test_data_workers_take_no_notice_of_what_the_whole_group_is_sent(
+    settings: Mapping[str, Any], straight: Callable[[int], Any], tmp_path: Path
+) -> None:
+    # the step needs rows that they are to load
+    mine = {**settings, "dataloader_num_workers": 2, "dataloader_multiprocessing_context": "fork"}
+    mine |= {"dataloader_prefetch_factor": 1, "output_dir": tmp_path / "run"}
+    at = ("get_batch_samples", [INT, TERM, USR1, HUP], 2)
+    ending = run_trial(RECIPE, mine, prepare=signal_group_at, prepare_arguments=at, timeout_s=60)
+    assert ending.codes == (130,), ending.output
+    assert not ending.traceback
+    assert "KeyboardInterrupt" not in ending.output
+    assert find_steps(tmp_path / "run") == 2
+    assert run_trial(RECIPE, mine).codes == (0,)
+    assert outcome(tmp_path / "run") == straight(1)
 
 
 @pytest.mark.slow

@@ -104,7 +104,10 @@ def test_a_changed_shard_is_refused(settings: dict[str, Any], tmp_path: Path) ->
         run_recipe_here("pretrain_causal_lm", settings)
     with (tmp_path / "corpus" / "part-2.jsonl").open("a") as file:
         file.write('{"text": "one more"}\n')
-    with pytest.raises(CheckpointError, match=r"part-2\.jsonl: 3448 bytes: its content is no longer what this run began with, 3427 bytes"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"part-2\.jsonl: 3448 bytes: its content is no longer what this run began with, 3427 bytes",
+    ):
         run_recipe_here("pretrain_causal_lm", settings)
 
 

@@ -100,6 +100,22 @@ def test_ctrl_c_ends_the_waiting_for_a_finished_run_and_the_command_is_told(
     assert f"{told} hfpipe push {run_dir} --pending" in warnings.text
 
 
+def test_an_entry_that_cannot_be_read_does_not_end_a_run(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    pusher = opened(make_config(tmp_path, push_to_hub="true", hub_strategy="every_save", hub_tag_steps="true"))
+    pusher.begin(0)
+    pusher.push_save(2)
+    pusher.uploads.close()
+    entry = run_dir / ".hub" / "000001" / "entry.json"
+    entry.write_bytes(bytes(80))
+    pusher.begin(2)
+    pusher.push_save(4)
+    pusher.push_final()
+    assert f"pushing is disturbed, the run goes on: {entry}" in warnings.text
+
+
 def test_the_tag_of_a_step_stays_with_the_checkpoint_to_go_on_from(tmp_path: Path) -> None:
     run_dir = save_run(tmp_path / "reviews")
     assert find_final_tag(run_dir, "reviews") == "step-4"

@@ -128,9 +128,15 @@ def test_bad_data_and_another_run_are_refused_before_anything_starts(csv_run: Pa
     assert prepare_launch(str(csv_run), [output]).command[-1] == output
 
 
-def test_restarts_are_the_launchers(csv_run: Path) -> None:
+def test_restarts_are_the_launchers(csv_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = prepare_launch(str(csv_run), accelerate="multi_cpu", max_restarts=3)
     assert prepared.command[5:8] == ("--max_restarts", "3", str(prepared.recipe))
+    assert prepared.environment["PET_STANDALONE"] == "1"
+    for name, value in (("MACHINE_RANK", "0"), ("MAIN_PROCESS_IP", "10.0.0.1"), ("MAIN_PROCESS_PORT", "29500")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NUM_MACHINES", "2")
+    with pytest.raises(ConfigError, match=r"--max-restarts: 3: the launchers of 2 machines do not start again togeth"):
+        prepare_launch(str(csv_run), accelerate="multi_cpu", max_restarts=3)
     with pytest.raises(ConfigError, match=r"--max-restarts: 3: no launcher starts it again; add --accelerate, or"):
         prepare_launch(str(csv_run), max_restarts=3)
 

@@ -288,3 +288,9 @@ def test_reading_what_is_no_run_says_so(tmp_path: Path) -> None:
         read_run(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such folder"):
         read_run(tmp_path / "none")
+
+
+def test_a_session_removes_what_a_kill_left_of_its_first_record(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.abcdefgh.partial").write_text('{"format"')
+    begin(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
