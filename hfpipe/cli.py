@@ -1,12 +1,14 @@
 """The `hfpipe` command: parses, calls one function of the library a command, prints what it returns.
 
-Refuses nothing itself. Every mistake of a user is answered by its message on stderr and exit code 2, Ctrl-C by 130.
+Refuses nothing itself. Every mistake of a user is answered by its message on stderr and exit code 2, Ctrl-C by 130,
+a reader of the output that had enough by 141 without a word.
 What is slow to import is imported by the command that needs it, so that help, lists and configuration errors answer
 in well under a second.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+ENOUGH_READ = 141
 STDOUT = Path("-")
 
 # options that hfpipe does not know are settings of the run: --learning_rate 3e-5
@@ -48,7 +51,11 @@ class AnsweringGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command, its errors answered."""
         try:
-            return super().invoke(ctx)
+            return _invoke_to_the_last_line(super().invoke, ctx)
+        except BrokenPipeError as error:
+            # nobody reads on, as under `| head`: what is still buffered goes nowhere, without a word
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ENOUGH_READ) from error
         except HfpipeError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(USER_MISTAKE) from error
@@ -58,6 +65,13 @@ class AnsweringGroup(TyperGroup):
         except KeyboardInterrupt as error:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _invoke_to_the_last_line(invoke: Callable[[Any], Any], ctx: Any) -> Any:
+    try:
+        return invoke(ctx)
+    finally:
+        sys.stdout.flush()
 
 
 app = typer.Typer(

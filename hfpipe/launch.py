@@ -32,7 +32,10 @@ from hfpipe.config.sections import FINETUNE
 from hfpipe.config.stopping import STOPPING
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.records.environment import usable_cores
+from hfpipe.records.identity import Terms
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.opening import open_run
+from hfpipe.records.run_lock import check_free
 from hfpipe.supervision import LAUNCHER_SETTINGS, RESTART_SETTINGS, supervise
 
 
@@ -77,7 +80,9 @@ def prepare_launch(
         launch = _under_accelerate(
             config, recipe, arguments, accelerate_file=find_accelerate_config(accelerate), max_restarts=max_restarts
         )
-    if config.training.fresh_start or not _is_done(config):
+    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
+    if begins_anew or not _is_done(config):
+        check_free(config.output_dir)
         if config.hub.push_to_hub:
             from hfpipe.hub.access import check_token  # the Hub's client, which most runs do not need
 
@@ -121,8 +126,8 @@ def _is_done(config: RunConfig) -> bool:
     The recipe opens it once more. Here its refusals cost no start of torch, and no other process waits for the one
     that refuses.
     """
-    wanted = config.flat()
-    opening = open_run(config.output_dir, wanted, fresh_start=False, change_of=change_of, place_of=config.place)
+    terms = Terms(change_of, config.place, config.default_of)
+    opening = open_run(config.output_dir, config.flat(), fresh_start=False, terms=terms)
     return opening.kind == "done"
 
 

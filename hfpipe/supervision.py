@@ -24,7 +24,7 @@ from types import FrameType
 import psutil
 
 from hfpipe.config.exit_codes import EXIT_CODE_FILE, STOPPED, read_code, stop_code
-from hfpipe.config.stopping import SUPERVISOR_FILE
+from hfpipe.config.stopping import SUPERVISOR_FILE, install
 
 # A terminal that is closed ends the run as `kill` does: saved at the end of the step.
 FORWARDED = {
@@ -144,7 +144,7 @@ def _heard_signals() -> Iterator[list[int]]:
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(FORWARDED[signal.Signals(number)])
 
-    before = {number: signal.signal(number, hear) for number in FORWARDED}
+    before = install(hear)
     try:
         yield heard
     finally:

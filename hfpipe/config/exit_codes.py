@@ -9,6 +9,7 @@ else makes it do so, and no stop or mistake is to be tried once more.
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 FINISHED = 0
@@ -34,7 +35,12 @@ def settle(code: int, message: str, *, say: Callable[[str], None], speaker: int 
         if current_rank() == speaker:
             say(message)
         return code
-    if _is_first(_file_of(Path(path), _attempt()), code):
+    try:
+        is_first = _is_first(_file_of(Path(path), _attempt()), code)
+    except OSError:  # a full disk, or a long run whose temporary folder was cleaned away
+        say(message)
+        return code
+    if is_first:
         say(message)
     return LOST if code == LOST and _may_restart() else FINISHED
 
@@ -49,8 +55,11 @@ def forget_earlier_attempts() -> None:
 
 def read_code(path: Path) -> int | None:
     """Return the code that processes left at `path`, None where they left none."""
-    left = [file for file in sorted(path.parent.glob(f"{path.name}*")) if file.stat().st_size]
-    return int(left[-1].read_text(encoding="utf-8")) if left else None
+    for file in sorted(path.parent.glob(f"{path.name}*"), reverse=True):
+        with suppress(FileNotFoundError):  # removed meanwhile by the processes that start again
+            if left := file.read_text(encoding="utf-8"):
+                return int(left)
+    return None
 
 
 def current_rank() -> int:

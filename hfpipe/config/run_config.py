@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from hfpipe.config.given import Origin
 from hfpipe.config.sections import DataSettings, EvaluationSettings, HubSettings, ModelSettings, TrainingSettings
+from hfpipe.config.settled import read_defaults
 from hfpipe.config.values import JSON
 from hfpipe.secrecy import hide_in
 
@@ -64,6 +65,11 @@ class RunConfig:
         if origin.kind == "plan" and origin.place:
             return f"{key} (follows from {origin.place})"
         return f"{origin.place}: {key}" if origin.kind == "file" else origin.place or key
+
+    def default_of(self, key: str) -> JSON:
+        """Return what a setting of hfpipe is where nobody says anything; None for Trainer's own, and unknown ones."""
+        known = {name for values in list(self.sections().values())[:-1] for name in values}
+        return _json(read_defaults(self.recipe).get(key)) if key in known else None
 
 
 def _run_name(config_file: Path) -> str:

@@ -32,6 +32,9 @@ SUPERVISOR_FILE = "HFPIPE_SUPERVISOR_FILE"
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_FOR_OTHERS = 0.3
 
+# They end when nobody is left who shares memory, and remove it; killed, they would leave it to the machine.
+_CLEANERS = ("multiprocessing.resource_tracker", "torch_shm_manager")
+
 GOES_ON = "the same command goes on from the newest checkpoint, if there is one"
 
 
@@ -49,8 +52,8 @@ class SignalWatch:
         self.received = 0
         self.tell_others: Callable[[int, str], None] = _tell_nobody
         self._only_notes = False
-        self._owner = os.getpid()
-        self._leaving = threading.Lock()
+        self._leaving = threading.RLock()
+        self._is_leaving = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -58,8 +61,6 @@ class SignalWatch:
 
     def note(self, number: int) -> None:
         """Note a signal, and leave unless that is put off; a second one changes nothing."""
-        if os.getpid() != self._owner:
-            return  # a process forked from ours, which decides for it
         self.received = self.received or number
         if self._only_notes:
             return
@@ -96,15 +97,16 @@ class SignalWatch:
 
     def leave(self, code: int, message: str, *, speaker: int = 0) -> None:
         """End this process and what it started, wherever its threads stand, once the others are told."""
-        if not self._leaving.acquire(blocking=False):
-            return  # the other thread is about to
-        self.tell_others(code, message)
-        for child in psutil.Process().children(recursive=True):
-            try:
-                child.kill()
-            except psutil.NoSuchProcess:
-                continue
-        os._exit(settle(code, message, say=_say, speaker=speaker))
+        self._leaving.acquire()  # for good: another thread stays here, and does nothing more until the process ends
+        if self._is_leaving:
+            return  # a signal in the middle of it
+        self._is_leaving = True
+        try:
+            self.tell_others(code, message)
+            _kill_children()
+            code = settle(code, message, say=_say, speaker=speaker)
+        finally:  # a process that had failed to leave would hear no further signal
+            os._exit(code)
 
 
 class EntryWatch(SignalWatch):
@@ -118,6 +120,7 @@ class EntryWatch(SignalWatch):
         os.set_blocking(self._writer, False)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         install(self)
+        os.register_at_fork(after_in_child=self._let_go)
         # `hfpipe run` holds them back until there is somebody to hear them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
@@ -133,6 +136,13 @@ class EntryWatch(SignalWatch):
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         os.close(self._writer)
+
+    def _let_go(self) -> None:
+        """In a forked process: be ended by SIGTERM, as its parent expects; of the others the parent decides."""
+        if current_watch() is self:
+            signal.set_wakeup_fd(-1)  # its other end is in the parent, which would take the signal for its own
+            for number in STOPPING:
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
 
     def _listen(self) -> None:
         """Note signals while the main thread is in code that does not return; and that nobody waits for us any more."""
@@ -150,10 +160,15 @@ class EntryWatch(SignalWatch):
                 self.note(signal.SIGTERM)
 
 
-def install(watch: SignalWatch) -> dict[int, Any]:
-    """Give the signals to `watch` and return to whom they belonged; SIGHUP stays ignored under nohup."""
+def install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Give the signals to `handler` and return to whom they belonged; SIGHUP stays ignored under nohup.
+
+    In another thread than the main one, to which Python gives them, nothing changes hands.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP]
-    return {number: signal.signal(number, watch) for number in heard}
+    return {number: signal.signal(number, handler) for number in heard}
 
 
 @contextmanager
@@ -199,6 +214,15 @@ def _find_supervisor() -> Callable[[], bool]:
         return True
 
     return is_gone
+
+
+def _kill_children() -> None:
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if not any(name in " ".join(child.cmdline()) for name in _CLEANERS):
+                child.kill()
+        except psutil.Error:  # ended, or not ours to end
+            continue
 
 
 def _say(message: str) -> None:

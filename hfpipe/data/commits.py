@@ -11,6 +11,7 @@ from typing import Any
 
 from hfpipe.config import RunConfig
 from hfpipe.config.sections import DataSettings
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import RUN_FILE
 
@@ -26,7 +27,8 @@ def pin_commits(config: RunConfig) -> DataSettings:
         CheckpointError: If the record in `output_dir` cannot be read.
     """
     data = config.data
-    if config.training.fresh_start or not (config.output_dir / RUN_FILE).is_file():
+    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
+    if begins_anew or not (config.output_dir / RUN_FILE).is_file():
         return data
     commits = find_commits(read_run(config.output_dir).get("data", {}))
     mixture = data.dataset_mixture

@@ -20,16 +20,17 @@ from hfpipe.hub.files import BEST_CHECKPOINT, LAST_CHECKPOINT, could_run_code, i
 from hfpipe.hub.scrubbing import scrub
 from hfpipe.records.disk import told_by_path
 from hfpipe.records.durable import remove_folder, sync_file, sync_folder, write_whole
-from hfpipe.records.identity import check_same_run
+from hfpipe.records.identity import Terms, check_same_run
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.manifest import MANIFEST_FILE, find_damage
-from hfpipe.records.publication import publish, staging_folder
+from hfpipe.records.publication import list_sealed, publish, staging_folder
 from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
     RUN_FILE,
     checkpoint_folder,
-    list_checkpoints,
     read_json,
+    step_of,
     write_json,
 )
 from hfpipe.records.sessions import RUN_FORMAT, describe_settings, saved_settings
@@ -77,6 +78,8 @@ def fetch_checkpoint(config: RunConfig) -> str | None:
         HubError: If the Hub cannot be reached, or the repository has no checkpoint that may be read.
         CheckpointError: If the checkpoint is one of another run.
     """
+    if not wishes_hold(config.output_dir):
+        return None
     wanted = config.training.resume_from_checkpoint
     reference = find_reference(wanted)
     if reference is None or config.training.fresh_start:
@@ -86,13 +89,19 @@ def fetch_checkpoint(config: RunConfig) -> str | None:
     checkpoint = _download(config, reference)
     record = _read_object(checkpoint.folder / RUN_FILE)
     _check_record(config, reference, record)
-    own = [step for step, _ in list_checkpoints(config.output_dir / CHECKPOINTS, holding=STATE_FILE)]
-    if reference.revision is None and own and own[-1] >= checkpoint.step:
-        logger.info("%s has step %s, this folder step %s: it goes on from here", reference, checkpoint.step, own[-1])
+    own = _find_own_step(config.output_dir / CHECKPOINTS)
+    if reference.revision is None and own is not None and own >= checkpoint.step:
+        logger.info("%s has step %s, this folder step %s: it goes on from here", reference, checkpoint.step, own)
         return None
     _adopt(config, record, checkpoint)
     logger.info("downloaded the checkpoint of step %s from %s", f"{checkpoint.step:,}", reference)
     return checkpoint_folder(Path(), checkpoint.step).name
+
+
+def _find_own_step(checkpoints: Path) -> int | None:
+    """Return the step of the newest checkpoint here that is whole."""
+    folders = reversed(list_sealed(checkpoints))
+    return next((step_of(folder) for folder in folders if not find_damage(folder, step=step_of(folder))), None)
 
 
 def _is_done(run_dir: Path) -> bool:
@@ -193,7 +202,7 @@ def _check_record(config: RunConfig, reference: Reference, record: Mapping[str, 
         raise CheckpointError(Problem(str(reference), rule=rule, remedy="use the version that wrote it"))
     wanted = scrub(config.flat())
     saved = {key: value for key, value in saved_settings(record).items() if key in wanted or change_of(key) != "free"}
-    check_same_run(saved, wanted, change_of=change_of, place_of=config.place)
+    check_same_run(saved, wanted, terms=Terms(change_of, config.place, config.default_of))
 
 
 def _adopt(config: RunConfig, record: Mapping[str, Any], checkpoint: RemoteCheckpoint) -> None:

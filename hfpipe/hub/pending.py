@@ -80,8 +80,9 @@ def deliver_all(spool: Spool, entries: Sequence[Entry]) -> Iterator[str]:
         try:
             yield from _deliver(deliverer, entry)
         except UnfitEntry as error:
-            place = spool.set_unfit_aside(entry)
-            yield f"{entry.title} must not travel and now lies in {place}: {'; '.join(map(str, error.problems))}"
+            reasons = [str(problem) for problem in error.problems]
+            place = spool.set_unfit_aside(entry, reasons)
+            yield f"{entry.title} must not travel and now lies in {place}: {'; '.join(reasons)}"
         except HubError as error:
             left = entries[number:]
             rule = f"{count_commits(left)} still pending ({count_bytes(left):,} bytes)"

@@ -13,7 +13,7 @@ from typing import Any
 # What a record says to others; texts that were shown, timings and the places of rows stay in the run directory.
 _RECORD = (
     *("format", "status", "recipe", "seed", "world_size", "rows_per_step", "precision", "label_names", "sessions"),
-    *("versions", "hardware", "parameters", "git_commit", "starting_point"),
+    *("versions", "hardware", "parameters", "git_commit", "starting_point", "fingerprint"),
 )
 _FILE_KEYS = ("train_file", "validation_file", "test_file")
 _PLACES = ("output_dir", "cache_dir", "resume_from_checkpoint", "logging_dir", "_name_or_path", "name_or_path")

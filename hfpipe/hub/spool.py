@@ -167,16 +167,20 @@ class Spool:
 
     def read_trouble(self) -> Trouble | None:
         """Return why the oldest entry is not delivered, None where nothing is known."""
-        if not (self.folder / _TROUBLE).is_file():
-            return None
-        known = read_json(self.folder / _TROUBLE)
-        return Trouble(known["title"], tuple(known["problems"]), known["is_refusal"])
+        path = self.folder / _TROUBLE
+        return _read_trouble(path) if path.is_file() else None
 
-    def set_unfit_aside(self, entry: Entry) -> Path:
+    def set_unfit_aside(self, entry: Entry, problems: Sequence[str]) -> Path:
         """Move an entry that must not travel out of the way of the others, and return where it lies now."""
+        write_json(entry.folder / _TROUBLE, asdict(Trouble(entry.title, tuple(problems), is_refusal=True)))
         target = entry.folder.with_name(_UNFIT + entry.folder.name)
         remove_folder(target)
         return entry.folder.rename(target)
+
+    def list_unfit(self) -> list[tuple[Path, Trouble]]:
+        """Return where entries lie that must not travel, with the reasons."""
+        folders = sorted(self.folder.glob(f"{_UNFIT}*"))
+        return [(folder, _read_trouble(folder / _TROUBLE)) for folder in folders if (folder / _TROUBLE).is_file()]
 
     def make_room(self, needed: int) -> list[Entry]:
         """Give up the oldest entries until `needed` bytes are free, and return them.
@@ -238,6 +242,11 @@ def _read_entry(folder: Path) -> Entry:
     upload = Upload.from_json({**about["upload"], "folder": folder / FILES})
     prepared = Prepared(upload, about["step"], about["private_card"], about["public_card"])
     return Entry(folder, Target(**about["target"]), prepared, about["is_final"])
+
+
+def _read_trouble(path: Path) -> Trouble:
+    known = read_json(path)
+    return Trouble(known["title"], tuple(known["problems"]), known["is_refusal"])
 
 
 def _lock(descriptor: int, run_dir: Path, *, waits: bool) -> None:

@@ -75,8 +75,7 @@ class Worker:
                 self.deliverer.deliver(pending[0])
                 self.failures = 0
             except UnfitEntry as error:
-                self.spool.note_trouble(Trouble(pending[0].title, _texts(error), is_refusal=True))
-                self.spool.set_unfit_aside(pending[0])
+                self.spool.set_unfit_aside(pending[0], _texts(error))
             except (HfpipeError, OSError) as error:
                 self._rest_after(error, pending[0], token)
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hfpipe.config import ModelSettings, RunConfig
+from hfpipe.errors import CheckpointError, Problem
 from hfpipe.models.checkpoint_files import CONFIG_FILE, find_weight_files
 from hfpipe.models.sources import find_checkpoint, is_on_hub
 from hfpipe.records.disk import show_bytes
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.manifest import BYTES_WORTH_A_LINE, hash_file
 from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import RUN_FILE
@@ -44,7 +46,11 @@ def find_starting_folders(settings: ModelSettings) -> dict[str, Path]:
 
 
 def fingerprint_folders(folders: Mapping[str, Path]) -> dict[str, str]:
-    """Return commit or hashes by setting and file, as in 'model_name_or_path: config.json'; seconds a gigabyte."""
+    """Return commit or hashes by setting and file, as in 'model_name_or_path: config.json'; seconds a gigabyte.
+
+    Raises:
+        CheckpointError: If a file cannot be read.
+    """
     found: dict[str, str] = {}
     for key, folder in folders.items():
         commit = commit_of(folder)
@@ -56,8 +62,15 @@ def fingerprint_folders(folders: Mapping[str, Path]) -> dict[str, str]:
         total = sum(file.stat().st_size for file in files)
         if total > BYTES_WORTH_A_LINE:
             logger.info("%s: %s are hashed, for this run to know them again", folder, show_bytes(total))
-        found |= {f"{key}: {file.name}": hash_file(file).sha256 for file in files}
+        found |= {f"{key}: {file.name}": _hash(file) for file in files}
     return found
+
+
+def _hash(file: Path) -> str:
+    try:
+        return hash_file(file).sha256
+    except OSError as error:
+        raise CheckpointError(Problem(str(file), rule=f"cannot be read ({error.strerror})")) from error
 
 
 def pin_revisions(config: RunConfig) -> ModelSettings:
@@ -67,7 +80,8 @@ def pin_revisions(config: RunConfig) -> ModelSettings:
         CheckpointError: If the record in `output_dir` cannot be read.
     """
     model = config.model
-    if config.training.fresh_start or not (config.output_dir / RUN_FILE).is_file():
+    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
+    if begins_anew or not (config.output_dir / RUN_FILE).is_file():
         return model
     begun = read_run(config.output_dir).get(STARTING_POINT, {})
     return replace(

@@ -6,6 +6,7 @@ but only where the learning rate of the steps already done does not depend on it
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from hfpipe.errors import CheckpointError, Problem
 
@@ -18,12 +19,28 @@ OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay
 DECAYING = "warmup_stable_decay"
 
 
+def _unset(key: str) -> None:
+    """Return the default of a setting of which nothing is known."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is known of settings by flat key.
+
+    `change_of` says identity, extendable, splitting or free, `place_of` where the user set a key, and `default_of`
+    what it is where nothing is said of it, as in the record of a version that did not know it.
+    """
+
+    change_of: Callable[[str], str]
+    place_of: Callable[[str], str]
+    default_of: Callable[[str], object] = _unset
+
+
 def check_same_run(
     saved: Mapping[str, object],
     wanted: Mapping[str, object],
     *,
-    change_of: Callable[[str], str],
-    place_of: Callable[[str], str],
+    terms: Terms,
     is_done: bool = False,
 ) -> tuple[str, ...]:
     """Return the keys that grew, as extendable settings may; what `compare_settings` finds is raised.
@@ -31,7 +48,7 @@ def check_same_run(
     Raises:
         CheckpointError: If an identity setting differs, or an extendable one shrank or cannot grow here.
     """
-    grown, problems = compare_settings(saved, wanted, change_of=change_of, place_of=place_of, is_done=is_done)
+    grown, problems = compare_settings(saved, wanted, terms=terms, is_done=is_done)
     if problems:
         raise CheckpointError(problems)
     return grown
@@ -41,16 +58,16 @@ def compare_settings(
     saved: Mapping[str, object],
     wanted: Mapping[str, object],
     *,
-    change_of: Callable[[str], str],
-    place_of: Callable[[str], str],
+    terms: Terms,
     is_done: bool = False,
 ) -> tuple[tuple[str, ...], list[Problem]]:
     """Return the keys that grew, and a problem for each change that makes another run of it.
 
-    `saved` and `wanted` are settings by flat key, `change_of` says identity, extendable, splitting or free, `place_of`
-    where the user set a key, and `is_done` whether the saved run has reached its end. What splits a step may differ
-    here: whether its rows stay the same is known when the processes are.
+    `saved` and `wanted` are settings by flat key, and `is_done` says whether the saved run has reached its end. What
+    splits a step may differ here: whether its rows stay the same is known when the processes are.
     """
+    saved = {**{key: terms.default_of(key) for key in wanted if key not in saved}, **saved}
+    change_of, place_of = terms.change_of, terms.place_of
     changed = [key for key in find_changed(saved, wanted) if change_of(key) in ("identity", "extendable")]
     refusals = {
         key: _growth_refusal(key, saved, wanted, is_done=is_done)

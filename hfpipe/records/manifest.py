@@ -1,8 +1,9 @@
 """The manifest of a checkpoint: each file with its size and SHA-256, written last, when all of them are on the disk.
 
 A folder without a manifest that verifies is no checkpoint. It is read strictly: its bytes must be the ones this module
-writes, and carry their own hash, so that a flipped bit in the manifest itself is found like one in the weights. Files
-whose names begin with a dot are left out: desktops and network file systems put such anywhere.
+writes, and carry their own hash, so that a flipped bit in the manifest itself is found like one in the weights. Left
+out are files whose names begin with a dot, `Thumbs.db` and `desktop.ini`: desktops and network file systems put such
+anywhere.
 """
 
 import hashlib
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = "hfpipe checkpoint 1"
 
+MANIFEST_MISSING = "is missing: the checkpoint was not finished, or a version of hfpipe without manifests wrote it"
+
+_LEFT_BY_WINDOWS = ("thumbs.db", "desktop.ini")
 _BUFFER_BYTES = 1 << 20
 _THREADS = 4
 # About 2 s on one core that has no instructions for SHA-256.
@@ -95,7 +99,7 @@ def read_manifest(folder: Path) -> Manifest | Problem:
         content = path.read_bytes()
         stated = json.loads(content)
     except FileNotFoundError:
-        return Problem(str(path), rule="is missing: the checkpoint was not finished, or the file was removed")
+        return Problem(str(path), rule=MANIFEST_MISSING)
     except OSError as error:
         return Problem(str(path), rule=f"cannot be read ({error.strerror})")
     except ValueError as error:  # bad JSON and bad UTF-8 alike
@@ -127,8 +131,12 @@ def find_damage(folder: Path, *, step: int | None = None, config: str | None = N
 def list_files(folder: Path) -> Iterator[str]:
     """Yield the files below `folder` that a manifest speaks of, by their names in it, sorted."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    shown = (name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+    shown = (name.as_posix() for name in names if not any(_is_of_a_desktop(part) for part in name.parts))
     yield from sorted(name for name in shown if name != MANIFEST_FILE)
+
+
+def _is_of_a_desktop(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LEFT_BY_WINDOWS
 
 
 def hash_file(path: Path) -> FileRecord:

@@ -4,14 +4,14 @@ Refuses a folder that is not empty and holds no run of ours, under `fresh_start`
 fetched back, but nobody expects their own folder to be renamed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.identity import compare_settings, find_changed
-from hfpipe.records.run_directory import RUN_FILE, read_json
+from hfpipe.records.identity import Terms, compare_settings, find_changed
+from hfpipe.records.run_directory import LOCK_FILE, RUN_FILE, read_json
 from hfpipe.records.sessions import RUN_FORMAT, saved_settings
 from hfpipe.records.work import Work, find_work_problems
 
@@ -30,8 +30,7 @@ def open_run(
     wanted: Mapping[str, object],
     *,
     fresh_start: bool,
-    change_of: Callable[[str], str],
-    place_of: Callable[[str], str],
+    terms: Terms,
     work: Work | None = None,
 ) -> Opening:
     """Return how the run described by the settings `wanted` begins in `output_dir`, which may not exist yet.
@@ -50,8 +49,8 @@ def open_run(
     if fresh_start:
         return Opening("new", moved_to=_move_aside(output_dir))
     is_done, saved = run["status"] == "done", saved_settings(run)
-    grown, problems = compare_settings(saved, wanted, change_of=change_of, place_of=place_of, is_done=is_done)
-    is_split = any(change_of(key) == "splitting" for key in find_changed(saved, wanted))
+    grown, problems = compare_settings(saved, wanted, terms=terms, is_done=is_done)
+    is_split = any(terms.change_of(key) == "splitting" for key in find_changed(saved, wanted))
     # who asks a finished run for its scores may do so with other processes, or on another machine
     if work is not None and (grown or is_split or not is_done):
         problems += find_work_problems(run, work)
@@ -78,8 +77,9 @@ def _entries(folder: Path) -> list[str]:
     if not folder.is_dir():
         problem = Problem(str(folder), rule="output_dir is a file, not a folder", remedy="choose another output_dir")
         raise CheckpointError(problem)
-    # a record cut short by a kill is no content
-    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(f".{RUN_FILE}."))
+    # a record cut short by a kill is no content, nor is the lock that was held meanwhile
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name for name in names if name != LOCK_FILE and not name.startswith(f".{RUN_FILE}."))
 
 
 def _read_run(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ process calls these.
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hfpipe.records.durable import move_folder, remove_folder, sync_folder
@@ -48,15 +48,23 @@ def publish(checkpoints: Path, step: int) -> Path:
     return target
 
 
-def rotate(checkpoints: Path, *, keep: int | None, best_step: int | None) -> None:
-    """Remove the oldest checkpoints down to `keep`, never the best and never the newest, which a stopped run needs."""
+def rotate(
+    checkpoints: Path, *, keep: int | None, best_step: int | None, best_of: Mapping[int, int] | None = None
+) -> None:
+    """Remove the oldest checkpoints down to `keep`, never the best and never the newest, which a stopped run needs.
+
+    Where one is kept, the one that was the best by then (`best_of`, by step) is too: without it a run could not go on
+    from there when the newest is damaged.
+    """
     if keep is None:
         return
     steps = [step for step, _ in list_checkpoints(checkpoints, holding=MANIFEST_FILE)]
-    kept = {best_step} & set(steps)
+    needed = best_of or {}
+    kept = {best_step, *steps[-1:]} & set(steps)
     for step in reversed(steps):
-        if len(kept) < keep or step == steps[-1]:
-            kept.add(step)
+        wanted = kept | {step, needed.get(step, step)} & set(steps)
+        if len(wanted) <= keep:
+            kept = wanted
     retired = [_retire(checkpoint_folder(checkpoints, step)) for step in sorted(set(steps) - kept)]
     for folder in retired:
         _try_to_remove(folder)
@@ -72,6 +80,13 @@ def clean_leftovers(checkpoints: Path) -> list[Path]:
         for folder in _leftovers(checkpoints, prefix):
             _try_to_remove(folder)
     return published
+
+
+def list_sealed(checkpoints: Path) -> list[Path]:
+    """Return the checkpoints that there are once `clean_leftovers` has published what waits, oldest first."""
+    waiting = [each for each in _leftovers(checkpoints, _WRITING) if isinstance(read_manifest(each), Manifest)]
+    by_step = {step_of(folder): folder for folder in [*list_folders(checkpoints), *waiting]}
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def set_aside(folder: Path) -> Path:

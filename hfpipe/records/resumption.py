@@ -13,13 +13,14 @@ from pathlib import Path
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.pickles import find_state_problem
 from hfpipe.records.manifest import MANIFEST_FILE, find_damage
-from hfpipe.records.publication import set_aside
-from hfpipe.records.run_directory import checkpoint_folder, list_folders, read_json, step_of
+from hfpipe.records.publication import list_sealed, set_aside
+from hfpipe.records.run_directory import checkpoint_folder, read_json, step_of
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "trainer_state.json"
-_ANEW = "put the files back as they were saved, or begin anew with fresh_start: true or another output_dir"
+_PUT_BACK = "put the files back as they were saved"
+_BEGIN_ANEW = "begin anew with fresh_start: true or another output_dir"
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ class Resumption:
     folder: Path | None
     passed_over: Mapping[Path, tuple[Problem, ...]] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The name of the checkpoint to go on from, '' for the beginning; one that is sealed gets it at the start."""
+        return _name(self.folder) if self.folder is not None else ""
+
     def lines(self) -> list[str]:
         """Return what is to be said of those passed over."""
-        return [f"{folder.name} cannot be gone on from: {_list(found)}" for folder, found in self.passed_over.items()]
+        return [f"{_name(folder)} cannot be gone on from: {_list(found)}" for folder, found in self.passed_over.items()]
 
     def leave_behind(self) -> None:
         """Move what was passed over aside, so that it is not found again, and say so."""
@@ -50,7 +56,7 @@ def find_resumption(checkpoints: Path, wanted: str | None, *, config: str | None
             them are damaged. Nothing has been moved then.
     """
     examined = _Examination(config, needs_best)
-    folders = list_folders(checkpoints)
+    folders = list_sealed(checkpoints)
     if wanted is not None:
         return Resumption(_check_wanted(folders, wanted, examined))
     for folder in reversed(folders):
@@ -75,9 +81,10 @@ class _Examination:
         best = None if own or not self.needs_best else read_json(folder / STATE_FILE).get("best_global_step")
         if best is None or best == step_of(folder):
             return own
-        ending = checkpoint_folder(folder.parent, best)
+        published = checkpoint_folder(folder.parent, best)
+        ending = next((each for each in list_sealed(folder.parent) if step_of(each) == best), published)
         damage = self._look_into(ending)
-        rule = f"is whole, but the run would end with the weights of {ending.name}, its best, which is not"
+        rule = f"is whole, but the run would end with the weights of {published.name}, its best, which is not"
         return (Problem(str(folder), rule=rule), *damage) if damage else ()
 
     def problems_by_folder(self, folders: list[Path]) -> Mapping[Path, tuple[Problem, ...]]:
@@ -94,25 +101,39 @@ class _Examination:
 
 def _check_wanted(folders: list[Path], wanted: str, examined: _Examination) -> Path:
     place = Path(wanted).expanduser().resolve()
-    found = next((folder for folder in folders if folder.resolve() == place or folder.name == wanted), None)
+    published = {each: checkpoint_folder(each.parent, step_of(each)) for each in folders}
+    named = (each for each, own in published.items() if wanted == own.name or place == own.resolve())
+    found = next(named, None)
     if found is None:
         pickled = find_state_problem(place) if place.is_dir() else None
         if pickled is not None:
             raise CheckpointError(replace(pickled, place=f"resume_from_checkpoint: {wanted}"))
-        names = ", ".join(folder.name for folder in folders) or "none"
+        names = ", ".join(map(_name, folders)) or "none"
         raise CheckpointError(
             Problem("resume_from_checkpoint", wanted, "no complete checkpoint of this run", f"there is: {names}")
         )
     problems = examined.find_problems(found)
     if problems:
-        remedy = "put the files back as they were saved, or leave resume_from_checkpoint out to go on from another"
+        remedy = f"{_PUT_BACK}, or leave resume_from_checkpoint out to go on from another"
         raise CheckpointError([replace(each, remedy=remedy) for each in problems])
     return found
 
 
 def _all_damaged(found: Mapping[Path, tuple[Problem, ...]]) -> list[Problem]:
     named = {problem: None for problems in found.values() for problem in problems}
-    return [replace(each, remedy=_ANEW) for each in named]
+    return [
+        replace(each, remedy=_BEGIN_ANEW if _is_unsealed(each) else f"{_PUT_BACK}, or {_BEGIN_ANEW}") for each in named
+    ]
+
+
+def _is_unsealed(problem: Problem) -> bool:
+    """Tell whether a checkpoint is there but for its manifest: most likely it never had one."""
+    place = Path(problem.place)
+    return place.name == MANIFEST_FILE and place.parent.is_dir() and not place.exists()
+
+
+def _name(folder: Path) -> str:
+    return checkpoint_folder(folder.parent, step_of(folder)).name
 
 
 def _list(problems: tuple[Problem, ...]) -> str:

@@ -19,6 +19,7 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINTS = "checkpoints"
+LOCK_FILE = ".lock"
 STAGING = ".publishing"
 """Where files lie before they are published at the top of the run directory."""
 
@@ -29,8 +30,8 @@ def checkpoint_folder(checkpoints: Path, step: int) -> Path:
 
 
 def step_of(folder: Path) -> int:
-    """Return the step that a checkpoint's folder is named after."""
-    return int(folder.name.removeprefix("checkpoint-"))
+    """Return the step that a checkpoint's folder is named after, published or not."""
+    return int(folder.name.rpartition("-")[2])
 
 
 def list_folders(checkpoints: Path) -> list[Path]:

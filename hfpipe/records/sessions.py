@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hfpipe.records.durable import clean_partial_files
+from hfpipe.records.launches import LAUNCHES, find_launches
 from hfpipe.records.run_directory import RUN_FILE, read_json, write_json
 
 RUN_FORMAT = "hfpipe run 1"
 STARTING_POINT = "starting_point"
 """Key of a record: what tells the model and tokenizer that a run began with from others, file by file."""
+FINGERPRINT = "fingerprint"
+"""Key of a record: what tells the checkpoints of the run from those of others."""
 
 Status = Literal["stopped", "failed", "done"]
 
@@ -41,6 +44,8 @@ def begin_session(
     }
     if cut is not None:
         session["cut"] = dict(cut)
+    if launches := find_launches():
+        session[LAUNCHES] = [*launches]
     head = {"format": RUN_FORMAT, "status": "running"}
     write_json(path, {**head, **run, **facts, **head, "sessions": [*earlier, session]})
 

@@ -1,5 +1,7 @@
 """What keeps one process of a run from going on ends all of them: alone it would leave the others waiting for it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -65,6 +67,19 @@ class Attempt:
             return Path(error.problems[0].place)
         named = error.filename if isinstance(error, OSError) else None
         return Path(str(named)) if named else self.folder
+
+
+@contextmanager
+def written_for_all(folder: Path, args: TrainingArguments) -> Iterator[None]:
+    """Let the block write into `folder`, in the main process alone or in all; every process has to come here.
+
+    Raises:
+        CheckpointError: In every process, if one of them cannot write, as on a full disk.
+    """
+    attempt = Attempt(folder)
+    with attempt:
+        yield
+    raise_in_all(attempt.error(), args)
 
 
 def is_true_anywhere(own: bool, args: TrainingArguments) -> bool:

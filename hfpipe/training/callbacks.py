@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.data.batches import BatchPlan
 from hfpipe.records.run_directory import append_history
@@ -54,6 +54,43 @@ class SaveAtEpochEnd(TrainerCallback):
         """Save what was put off."""
         control.should_save = control.should_save or self._is_due
         self._is_due = False
+
+
+class StopWithoutGain(EarlyStoppingCallback):
+    """Early stopping that, where it ends an epoch half-way, has the save wait for what the end of an epoch logs.
+
+    Trainer evaluates after `SaveAtEpochEnd` had to decide. It makes this callback anew on a resume, behind all others.
+    """
+
+    def __init__(self, early_stopping_patience: int = 1, early_stopping_threshold: float | None = 0.0) -> None:
+        super().__init__(early_stopping_patience, early_stopping_threshold)
+        self._is_within_epoch = False
+        self._is_due = False
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Know that an evaluation is that of a step."""
+        self._is_within_epoch = True
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Put off the save after which the run ends; the end of an epoch has nothing to come."""
+        super().on_evaluate(args, state, control, metrics, **kwargs)
+        if self._is_within_epoch and self.early_stopping_patience_counter >= self.early_stopping_patience:
+            self._is_due = control.should_save or self._is_due
+            control.should_save = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Save what was put off."""
+        control.should_save = control.should_save or self._is_due
+        self._is_within_epoch = self._is_due = False
 
 
 class History(TrainerCallback):

@@ -18,7 +18,8 @@ from hfpipe.config import RunConfig, change_of
 from hfpipe.config.sections import FINETUNE
 from hfpipe.errors import Problem
 from hfpipe.hub.access import check_token
-from hfpipe.records.identity import check_same_files
+from hfpipe.records.identity import Terms, check_same_files
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.opening import Opening, open_run
 from hfpipe.records.resumption import find_resumption
 from hfpipe.records.run_directory import CHECKPOINTS
@@ -37,7 +38,7 @@ from hfpipe.training.resources import (
     find_available_memory,
     find_room,
 )
-from hfpipe.training.schedule import Schedule, count_saves, find_argument, plan_schedule
+from hfpipe.training.schedule import Schedule, count_saves, find_argument, keeps_best, plan_schedule
 from hfpipe.training.session import fingerprint_of
 from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
@@ -82,14 +83,9 @@ def _find_survey(config: RunConfig) -> Callable[[Draft], Survey]:
 def _check_output_dir(draft: Draft) -> Opening:
     """Return how the run would begin; under `fresh_start` an earlier run may have any settings."""
     config = draft.config
-    fresh_start = config.training.fresh_start
-    opening = open_run(
-        config.output_dir,
-        config.flat(),
-        fresh_start=False,
-        change_of=(lambda _: "free") if fresh_start else change_of,
-        place_of=config.place,
-    )
+    fresh_start = config.training.fresh_start and wishes_hold(config.output_dir)
+    terms = Terms((lambda _: "free") if fresh_start else change_of, config.place, config.default_of)
+    opening = open_run(config.output_dir, config.flat(), fresh_start=False, terms=terms)
     told = {
         "new": "a new run begins",
         "resume": "the run in it goes on",
@@ -102,11 +98,11 @@ def _check_output_dir(draft: Draft) -> Opening:
     if opening.kind == "resume" and not moved:
         found = find_resumption(
             config.output_dir / CHECKPOINTS,
-            config.training.resume_from_checkpoint,
+            config.training.resume_from_checkpoint if wishes_hold(config.output_dir) else None,
             config=fingerprint_of(config),
             needs_best=config.training.load_best_model_at_end,
         )
-        where = found.folder.name if found.folder else "the beginning: no checkpoint is there"
+        where = found.name if found.folder else "the beginning: no checkpoint is there"
         draft.lines += [*found.lines(), f"goes on from {where}"]
     return Opening("new") if moved else opening
 
@@ -155,10 +151,9 @@ def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
         model=outlined.weight_bytes,
         weights=outlined.gradient_bytes if config.model.use_peft else outlined.weight_bytes,
         optimizer=outlined.optimizer_bytes(find_argument(config, "optim")),
-        checkpoints=count_saves(
-            config.training, schedule.total_steps, steps_per_epoch=schedule.plan.steps_per_epoch
-        ),
+        checkpoints=count_saves(config.training, schedule.total_steps, steps_per_epoch=schedule.plan.steps_per_epoch),
         kept_at_most=config.training.save_total_limit,
+        keeps_best=keeps_best(config),
     )
     lines, problems = check_disk(need, find_room(config.output_dir), folder=config.output_dir)
     draft.lines += lines

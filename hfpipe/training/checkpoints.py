@@ -7,6 +7,7 @@ known by its step, so a run directory can be moved.
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
+from hfpipe.errors import CheckpointError
 from hfpipe.models.adapters import is_adapted
 from hfpipe.records.durable import remove_folder
 from hfpipe.records.manifest import MANIFEST_FILE, Stamp, seal
@@ -57,8 +59,23 @@ def write_checkpoint(trainer: "PlannedTrainer") -> None:
             sync_history(trainer.run_directory / HISTORY_FILE)
             seal(staging, _stamp(trainer))
             publish(checkpoints, step)
-            rotate(checkpoints, keep=trainer.args.save_total_limit, best_step=trainer.state.best_global_step)
+            _rotate(trainer)
     _agree(trainer, attempt)
+
+
+def _rotate(trainer: "PlannedTrainer") -> None:
+    best_step, best_of = trainer.state.best_global_step, _find_bests(trainer.checkpoints)
+    rotate(trainer.checkpoints, keep=trainer.args.save_total_limit, best_step=best_step, best_of=best_of)
+
+
+def _find_bests(checkpoints: Path) -> dict[int, int]:
+    """Return, by step, which step was the best when a checkpoint was written; a state that cannot be read has none."""
+    found = {}
+    for step, folder in list_checkpoints(checkpoints, holding=STATE_FILE):
+        # a damaged one is found by the start that would need it, and ends no run that is well
+        with suppress(CheckpointError):
+            found[step] = read_json(folder / STATE_FILE).get("best_global_step")
+    return {step: best for step, best in found.items() if best is not None}
 
 
 def _write_parts(trainer: "PlannedTrainer", staging: Path, attempt: Attempt) -> None:
@@ -136,11 +153,15 @@ def mean_unlogged_loss(trainer: "PlannedTrainer") -> float:
     return trainer.accelerator.gather(trainer._tr_loss[None]).mean().item()
 
 
+def has_used_up_patience(trainer: "PlannedTrainer") -> bool:
+    """Tell whether early stopping ends the run here."""
+    patience = [each for each in trainer.callback_handler.callbacks if isinstance(each, EarlyStoppingCallback)]
+    return any(each.early_stopping_patience_counter >= each.early_stopping_patience for each in patience)
+
+
 def _has_ended(trainer: "PlannedTrainer") -> bool:
     """Tell whether no step follows: a signal alone does not end a run, patience used up does, signal or not."""
-    patience = [each for each in trainer.callback_handler.callbacks if isinstance(each, EarlyStoppingCallback)]
-    used_up = any(each.early_stopping_patience_counter >= each.early_stopping_patience for each in patience)
-    return trainer.control.should_training_stop and (used_up or not trainer.stopped_by)
+    return trainer.control.should_training_stop and (has_used_up_patience(trainer) or not trainer.stopped_by)
 
 
 def _save_progress(trainer: "PlannedTrainer", staging: Path, since_last_log: Sequence[float]) -> None:

@@ -19,6 +19,7 @@ from hfpipe.errors import DataError, Problem
 from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
+from hfpipe.records.launches import wishes_hold
 from hfpipe.training.datasets import Batch
 from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_lengths
@@ -96,7 +97,8 @@ def _find_tokenizer(draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
     config = draft.config
     if config.model.tokenizer_name or config.model.model_name_or_path:
         return load_tokenizer(config.model)
-    saved = None if config.training.fresh_start else load_saved_tokenizer(config.output_dir)
+    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
+    saved = None if begins_anew else load_saved_tokenizer(config.output_dir)
     if saved is not None:
         return saved
     tokenizer = train_tokenizer(sample.texts, config.model.vocab_size, show_progress=False)

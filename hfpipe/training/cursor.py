@@ -12,6 +12,7 @@ from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.manifest import read_manifest
 from hfpipe.records.opening import read_run
 from hfpipe.records.sessions import add_facts
+from hfpipe.training.agreement import written_for_all
 from hfpipe.training.session import Session
 
 ROWS_PER_EPOCH = "rows_per_epoch"
@@ -36,8 +37,9 @@ def check_order(session: Session, plan: BatchPlan) -> None:
     if problems:
         raise CheckpointError(problems)
     session.wait_for_all()
-    if session.is_main and begun is None and not plan.in_order:
-        add_facts(session.directory, {ROWS_PER_EPOCH: plan.num_rows})
+    with written_for_all(session.directory, session.args):
+        if session.is_main and begun is None and not plan.in_order:
+            add_facts(session.directory, {ROWS_PER_EPOCH: plan.num_rows})
 
 
 def find_cursor_problem(checkpoint: Path, step: int, plan: BatchPlan) -> list[Problem]:

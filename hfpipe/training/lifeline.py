@@ -15,6 +15,7 @@ import secrets
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ SECONDS_TO_CONNECT = 20.0
 # Where all processes meet the same mistake, each of them says so itself.
 GRACE_SECONDS = 3.0
 _LOCALHOST = "127.0.0.1"
+# What is read of somebody who has not named the number. He is one of us only then, and nothing of his is parsed before.
+LONGEST_GREETING = 4096
+# A connection over which nothing is said must not be forgotten by a firewall on its way, and a machine that is switched
+# off must be noticed: the other system is asked after a minute, and has another one to answer. Linux's own is 2 hours.
+SECONDS_BEFORE_ASKING, SECONDS_BETWEEN_ASKING, TIMES_ASKED = 60, 10, 6
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,16 @@ class Lifeline:
 
     def __init__(self, watch: SignalWatch, me: Member, *, world_size: int, checkpoints: Path) -> None:
         self.watch, self.me, self.world_size, self.checkpoints = watch, me, world_size, checkpoints
-        self._token = ""
+        self._token = b""
         self._lines: list[_Line] = []
         self._selector = selectors.DefaultSelector()
         self._is_over = False
 
     def listen(self, *, host: str) -> tuple[int, int]:
         """Wait for the others, in a thread; return the port and the number they have to name."""
-        server = socket.create_server((host, 0))
+        server = socket.create_server((host, 0), backlog=self.world_size)
         number = secrets.randbits(62)
-        self._token = str(number)
+        self._token = b"%d " % number
         self._selector.register(server, selectors.EVENT_READ)
         self._start()
         return int(server.getsockname()[1]), number
@@ -85,7 +91,7 @@ class Lifeline:
         Raises:
             OSError: If it cannot be reached.
         """
-        self._token = str(number)
+        self._token = b"%d " % number
         self._add(socket.create_connection((host, port), timeout=SECONDS_TO_CONNECT))
         self._introduce(self._lines[0])
         self._start()
@@ -97,18 +103,28 @@ class Lifeline:
 
     def _start(self) -> None:
         self.watch.tell_others = self.tell
+        os.register_at_fork(after_in_child=self._let_go)
         threading.Thread(target=self._follow, name="lifeline", daemon=True).start()
+
+    def _let_go(self) -> None:
+        """In a forked process: a data worker that outlives its parent must not hold the line for it."""
+        for line in self._lines:
+            line.connection.close()
 
     def _add(self, connection: socket.socket) -> None:
         connection.settimeout(SECONDS_TO_CONNECT)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SECONDS_BEFORE_ASKING)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SECONDS_BETWEEN_ASKING)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, TIMES_ASKED)
         line = _Line(connection)
         self._lines.append(line)
         self._selector.register(connection, selectors.EVENT_READ, line)
 
     def _introduce(self, line: _Line) -> None:
         me = self.me
-        _send(line, {"token": self._token, "rank": me.rank, "host": me.host, "pid": me.pid})
+        _send(line, {"rank": me.rank, "host": me.host, "pid": me.pid}, before=self._token)
 
     def _follow(self) -> None:
         while True:
@@ -126,26 +142,19 @@ class Lifeline:
             read = b""
         *messages, line.pending = (line.pending + read).split(b"\n")
         for message in messages:
-            if line.member is None:
-                self._meet(line, message)
-            else:
+            if line.member is not None:
                 self._take(line, json.loads(message))
-        if not read and line in self._lines:
+            elif message.startswith(self._token):
+                self._meet(line, json.loads(message.removeprefix(self._token)))
+        is_stranger = line.member is None and (messages or len(line.pending) > LONGEST_GREETING)
+        if is_stranger or not read:
             self._drop(line)
 
-    def _meet(self, line: _Line, message: bytes) -> None:
-        """Take the first message, by which the other end introduces itself; a stranger is sent away."""
-        try:
-            said = json.loads(message)
-            is_one_of_us = said["token"] == self._token
-        except (ValueError, TypeError, KeyError):
-            is_one_of_us = False
-        if not is_one_of_us:
-            return self._forget(line)
-        line.member = Member(said["rank"], said["host"], said["pid"])
+    def _meet(self, line: _Line, message: dict[str, Any]) -> None:
+        """Take the first message, by which the other end introduces itself."""
+        line.member = Member(message["rank"], message["host"], message["pid"])
         if self.me.rank == 0:
             self._introduce(line)
-        return None
 
     def _take(self, line: _Line, message: dict[str, Any]) -> None:
         line.is_expected_to_end = True
@@ -224,8 +233,8 @@ def _find_signal(member: Member) -> int | None:
     return int(status.rpartition(")")[2].split()[-1]) & 0x7F or None
 
 
-def _send(line: _Line, message: dict[str, Any]) -> None:
+def _send(line: _Line, message: dict[str, Any], *, before: bytes = b"") -> None:
     try:
-        line.connection.sendall(json.dumps(message).encode() + b"\n")
+        line.connection.sendall(before + json.dumps(message).encode() + b"\n")
     except OSError:  # it is gone, which is read from the connection
         return

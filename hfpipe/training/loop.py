@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from hfpipe.config.sections import TrainingSettings
 from hfpipe.errors import CheckpointError, HfpipeError, Stopped
+from hfpipe.records.publication import rotate
 from hfpipe.records.resumption import STATE_FILE
 from hfpipe.records.run_directory import HISTORY_FILE, read_json
-from hfpipe.training.callbacks import History, PlanEpochs, RestoreLosses, SaveAtEpochEnd
+from hfpipe.training.callbacks import History, PlanEpochs, RestoreLosses, SaveAtEpochEnd, StopWithoutGain
 from hfpipe.training.checkpoints import (
     PROGRESS_FILE,
     is_last_of_run,
@@ -110,6 +111,9 @@ def _take_over(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
     progress = read_json(session.checkpoint / PROGRESS_FILE)
     unlogged = sum(progress["since_last_log"]) / len(progress["since_last_log"])
     trainer.numerics.restore(progress["numerics"])
+    if session.is_main:
+        # the kill may have come between the last save and its rotation, and no other save follows
+        rotate(trainer.checkpoints, keep=session.args.save_total_limit, best_step=trainer.state.best_global_step)
     # what Trainer's loop returns beside the pace of a session
     reached = {"total_flos": trainer.state.total_flos, "epoch": trainer.state.epoch or 0.0}
     return {**reached, "train_loss": (progress["total"] + unlogged) / _count_updates(trainer)}
@@ -139,6 +143,6 @@ def _callbacks(session: Session, trainer: PlannedTrainer, stop: StopOnSignal) ->
     if session.checkpoint:
         callbacks.append(RestoreLosses(trainer, session.checkpoint))
     if training.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_threshold))
+        callbacks.append(StopWithoutGain(training.early_stopping_patience, training.early_stopping_threshold))
     # The last one: it lets what the others decided for the end of a step stand.
     return [*callbacks, stop]

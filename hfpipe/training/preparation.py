@@ -22,7 +22,7 @@ from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_
 from hfpipe.records.durable import publish_files, remove_folder
 from hfpipe.records.run_directory import STAGING
 from hfpipe.records.sessions import add_facts
-from hfpipe.training.agreement import Attempt, raise_in_all
+from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
 from hfpipe.training.lengths import describe_kept
 from hfpipe.training.mixed_rows import MixedRows
@@ -222,16 +222,18 @@ def build_trainer(
 
 def describe_model(session: Session, model: PreTrainedModel, *, new_parameters: Sequence[str] = ()) -> None:
     """Log and record the size of the model and which of its parameters start from random values."""
-    if not session.is_main:
-        return
     count = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    logger.info("%s: %s parameters, %s trainable", type(model).__name__, f"{count:,}", f"{trainable:,}")
-    if new_parameters:
+    if session.is_main:
+        logger.info("%s: %s parameters, %s trainable", type(model).__name__, f"{count:,}", f"{trainable:,}")
+    if session.is_main and new_parameters:
         logger.info("new, starting from random values: %s", ", ".join(new_parameters))
     facts = {"class": type(model).__name__, "count": count, "trainable": trainable, "new": list(new_parameters)}
     # the commit of a model from the Hub; its revision may be a branch, which moves
-    add_facts(session.directory, {"parameters": facts, "model_commit": find_commit(model.name_or_path)})
+    about_model = {"parameters": facts, "model_commit": find_commit(model.name_or_path)}
+    with written_for_all(session.directory, session.args):
+        if session.is_main:
+            add_facts(session.directory, about_model)
 
 
 def count_bytes(texts: Sequence[str]) -> int:
@@ -249,12 +251,12 @@ def note_cut_texts(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> Data
 
 
 def _record_cut_texts(session: Session, parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> None:
-    if not session.is_main:
-        return
     rule = find_length_rule(session.config.data)
-    for name, (_, tokenized) in _pair_up(parts, rows).items():
-        logger.info("%s: %s", name, describe_kept(tokenized.texts, rule))
-    add_facts(session.directory, {"data": note_cut_texts(parts, rows).to_json()})
+    with written_for_all(session.directory, session.args):
+        if session.is_main:
+            for name, (_, tokenized) in _pair_up(parts, rows).items():
+                logger.info("%s: %s", name, describe_kept(tokenized.texts, rule))
+            add_facts(session.directory, {"data": note_cut_texts(parts, rows).to_json()})
 
 
 def _pair_up(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> dict[str, tuple[LabelledPart, LabelledRows]]:

@@ -130,6 +130,8 @@ class RunPusher:
             trouble = self.spool.read_trouble()
             if trouble is not None:
                 self._warn_once(f"{trouble.title} is not on the Hub, the run goes on", "; ".join(trouble.problems))
+            for place, unfit in self.spool.list_unfit():
+                self._warn_once(f"{unfit.title} must not travel and now lies in {place}", "; ".join(unfit.problems))
 
     def _deliver_all(self) -> None:
         with self._told_only():

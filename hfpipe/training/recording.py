@@ -31,6 +31,7 @@ from hfpipe.records.run_directory import (
     write_json,
 )
 from hfpipe.records.sessions import (
+    FINGERPRINT,
     STARTING_POINT,
     Status,
     add_facts,
@@ -39,10 +40,10 @@ from hfpipe.records.sessions import (
     end_session,
 )
 from hfpipe.records.work import describe_new_cut
-from hfpipe.training.agreement import Attempt, raise_in_all
+from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
 from hfpipe.training.exchange import share_from_main
 from hfpipe.training.quotes import quote_labels
-from hfpipe.training.session import Session
+from hfpipe.training.session import Session, fingerprint_of
 from hfpipe.training.streaming import check_processes
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -67,14 +68,12 @@ def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] 
         _check_same_work(session, run, data, starting_point)
         _tell_cut(session, run)
     session.wait_for_all()
-    attempt = Attempt(session.directory)
-    with attempt:
+    with written_for_all(session.directory, session.args):
         if session.is_main:
             for line in summary.lines():
                 logger.info(line)
             about_data = {"data": data, STARTING_POINT: starting_point, "label_names": list(label_names)}
             _record_beginning(session, about_data)
-    raise_in_all(attempt.error(), session.args)
 
 
 def _record_beginning(session: Session, about_data: Mapping[str, object]) -> None:
@@ -83,6 +82,7 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
     about_run = {
         "recipe": config.recipe,
         "config": describe_settings(config.flat(), {key: str(origin) for key, origin in config.origins.items()}),
+        FINGERPRINT: fingerprint_of(config),
         "seed": config.training.seed,
         "world_size": session.args.world_size,
         "rows_per_step": session.rows_per_step,
@@ -90,8 +90,11 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
         **about_data,
         **describe_environment(gpus=gpus),
     }
-    begin_session(session.directory, about_run, from_step=session.from_step, cut=asdict(session.cut))
+    if not session.is_resumed:
+        session.lock.hold_new()
+    # before the record says that this launch has begun: started again, it goes on from the newest checkpoint
     set_later_aside(session.directory / CHECKPOINTS, session.from_step)
+    begin_session(session.directory, about_run, from_step=session.from_step, cut=asdict(session.cut))
     # a run that goes on from its beginning makes what it logged at step 0 again
     truncate_history(session.directory / HISTORY_FILE, session.from_step if session.checkpoint else -1)
     if session.pusher is not None:
@@ -105,8 +108,9 @@ def begin_classifier(session: Session, parts: LabelledParts) -> None:
         CheckpointError: As `begin`.
     """
     begin(session, parts.summary, label_names=parts.label_names)
-    if session.is_main:
-        _record_treatment(session, parts)
+    with written_for_all(session.directory, session.args):
+        if session.is_main:
+            _record_treatment(session, parts)
 
 
 def _record_treatment(session: Session, parts: LabelledParts) -> None:
@@ -210,8 +214,12 @@ def _check_same_work(
 
 def _find_starting_point(session: Session) -> dict[str, str]:
     """Return the fingerprints of model and tokenizer; the main process alone reads the weights for it."""
-    folders = find_starting_folders(session.model)
-    found: dict[str, str] = share_from_main(fingerprint_folders(folders) if session.is_main else {})
+    folders, own = find_starting_folders(session.model), {}
+    attempt = Attempt(session.directory)
+    with attempt:
+        own = fingerprint_folders(folders) if session.is_main else {}
+    raise_in_all(attempt.error(), session.args)
+    found: dict[str, str] = share_from_main(own)
     return found
 
 

@@ -33,6 +33,7 @@ class DiskNeed:
     optimizer: int
     checkpoints: int
     kept_at_most: int | None
+    keeps_best: bool = False
 
     @property
     def checkpoint(self) -> int:
@@ -41,8 +42,10 @@ class DiskNeed:
 
     @property
     def at_once(self) -> int:
-        """Checkpoints that lie on disk together: those kept, and the one being written."""
-        return self.checkpoints if self.kept_at_most is None else min(self.checkpoints, self.kept_at_most + 1)
+        """Checkpoints that lie on disk together: those kept, the best and the newest always, and the one written."""
+        if self.kept_at_most is None:
+            return self.checkpoints
+        return min(self.checkpoints, max(self.kept_at_most, 1 + self.keeps_best) + 1)
 
     @property
     def least(self) -> int:

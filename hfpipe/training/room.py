@@ -4,7 +4,7 @@ from hfpipe.errors import CheckpointError
 from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.estimate import count_optimizer_bytes
 from hfpipe.training.resources import DiskNeed, check_disk, find_room
-from hfpipe.training.schedule import count_saves, find_argument
+from hfpipe.training.schedule import count_saves, find_argument, keeps_best
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -34,4 +34,5 @@ def _find_need(session: Session, trainer: PlannedTrainer) -> DiskNeed:
         optimizer=count_optimizer_bytes(trained, find_argument(config, "optim")),
         checkpoints=count_saves(config.training, left, steps_per_epoch=plan.steps_per_epoch),
         kept_at_most=config.training.save_total_limit,
+        keeps_best=keeps_best(config),
     )

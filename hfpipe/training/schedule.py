@@ -21,6 +21,12 @@ def find_argument(config: RunConfig, name: str) -> Any:
     return next(field.default for field in fields(TrainingArguments) if field.name == name)
 
 
+def keeps_best(config: RunConfig) -> bool:
+    """Tell whether the run knows a best checkpoint, which is never removed."""
+    is_evaluated = find_argument(config, "eval_strategy") != "no"
+    return is_evaluated and find_argument(config, "metric_for_best_model") is not None
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows.

@@ -22,11 +22,15 @@ from hfpipe.models.bars import hide_weight_bars
 from hfpipe.models.fingerprints import pin_revisions
 from hfpipe.records.disk import told_by_path
 from hfpipe.records.durable import remove_folder
+from hfpipe.records.identity import Terms
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.manifest import fingerprint
-from hfpipe.records.opening import open_run
+from hfpipe.records.opening import open_run, read_run
 from hfpipe.records.publication import clean_leftovers
 from hfpipe.records.resumption import find_resumption
-from hfpipe.records.run_directory import CHECKPOINTS, STAGING, checkpoint_folder, step_of
+from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, STAGING, checkpoint_folder, step_of
+from hfpipe.records.run_lock import RunLock
+from hfpipe.records.sessions import FINGERPRINT
 from hfpipe.records.work import Cut, Work
 from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.allocator import keep_freed_memory
@@ -48,11 +52,12 @@ class Session:
     """What this launch knows before data and model.
 
     `checkpoint` is where it goes on from; a run that is resumed may have none yet. `pusher` is the main process's
-    alone.
+    alone, and so is the `lock` of the run directory, held as long as the session lives.
     """
 
     config: RunConfig
     args: TrainingArguments
+    lock: RunLock
     precision: Precision
     is_done: bool
     is_resumed: bool
@@ -100,8 +105,15 @@ class Session:
 
 
 def fingerprint_of(config: RunConfig) -> str:
-    """Return what tells the checkpoints of this run from those of another."""
-    return fingerprint(config.flat(), change_of=change_of)
+    """Return what tells the checkpoints of the run in `output_dir` from those of another.
+
+    It stays what it was when the run began: a later version of hfpipe may know more settings.
+
+    Raises:
+        CheckpointError: If the record in `output_dir` cannot be read.
+    """
+    begun = read_run(config.output_dir) if (config.output_dir / RUN_FILE).is_file() else {}
+    return str(begun.get(FINGERPRINT) or fingerprint(config.flat(), change_of=change_of))
 
 
 def find_cut_of(args: TrainingArguments) -> Cut:
@@ -115,7 +127,8 @@ def open_session(config: RunConfig) -> Session:
     Raises:
         ConfigError, TrainingError: If precision or processes are not what was asked for.
         ConfigError, DataError: If a checkpoint or data set of the Hub cannot be had.
-        CheckpointError: If the directory holds something else, or a run that other settings began.
+        CheckpointError: If the directory holds something else, a run that other settings began, or one that another
+            process is at work in.
     """
     started = time.monotonic()
     args, precision = build_arguments(config)
@@ -126,11 +139,12 @@ def open_session(config: RunConfig) -> Session:
     transformers.logging.set_verbosity_error()
     hide_weight_bars()
     set_seed(config.training.seed)
-    kind, step, pusher = _agree(args, config, Work(find_cut_of(args), precision))
+    lock = RunLock(config.output_dir)
+    kind, step, pusher = _agree(args, config, work=Work(find_cut_of(args), precision), lock=lock)
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
     # The evaluation at the start was made when the run began.
     args.eval_on_start = args.eval_on_start and checkpoint is None
-    session = Session(config, args, precision, kind == "done", kind == "resume", checkpoint, started, pusher)
+    session = Session(config, args, lock, precision, kind == "done", kind == "resume", checkpoint, started, pusher)
     if session.is_main and not session.is_done:
         _announce(session, kind)
     if not session.is_done:
@@ -138,7 +152,9 @@ def open_session(config: RunConfig) -> Session:
     return session
 
 
-def _agree(args: TrainingArguments, config: RunConfig, work: Work) -> tuple[str, int, RunPusher | None]:
+def _agree(
+    args: TrainingArguments, config: RunConfig, *, work: Work, lock: RunLock
+) -> tuple[str, int, RunPusher | None]:
     """Return kind and step of the run as the main process found them, and in that one what pushes it.
 
     Where it refuses, all processes do.
@@ -148,7 +164,7 @@ def _agree(args: TrainingArguments, config: RunConfig, work: Work) -> tuple[str,
     refusal: HfpipeError | None = None
     if args.process_index == 0:
         try:
-            *found, pusher = _open(config, work)
+            *found, pusher = _open(config, work, lock=lock)
         except HfpipeError as error:
             refusal = error
     raise_in_all(refusal, args)
@@ -157,20 +173,25 @@ def _agree(args: TrainingArguments, config: RunConfig, work: Work) -> tuple[str,
     return _KINDS[found[0]], found[1], pusher
 
 
-def _open(config: RunConfig, work: Work) -> tuple[int, int, RunPusher | None]:
+def _open(config: RunConfig, work: Work, *, lock: RunLock) -> tuple[int, int, RunPusher | None]:
     """Return the number of the kind, the step to go on from, and what pushes the run."""
+    if config.training.fresh_start or config.training.resume_from_checkpoint:
+        lock.hold()
     # before an earlier run is moved aside for nothing
-    pusher = open_pusher(config) if config.training.fresh_start else None
+    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
+    pusher = open_pusher(config) if begins_anew else None
     wanted = fetch_checkpoint(config)
     opening = open_run(
         config.output_dir,
         config.flat(),
-        fresh_start=config.training.fresh_start,
-        change_of=change_of,
-        place_of=config.place,
+        fresh_start=begins_anew,
+        terms=Terms(change_of, config.place, config.default_of),
         work=work,
     )
+    if opening.kind == "resume":
+        lock.hold()
     if opening.moved_to:
+        lock.release()
         logger.info("the earlier run in %s now lies in %s", config.output_dir, opening.moved_to)
     if wanted is not None and opening.kind == "new":
         rule = f"there is no run in {config.output_dir} to go on with"

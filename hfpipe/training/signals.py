@@ -13,6 +13,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfpipe.config.stopping import SignalWatch, current_watch, install
+from hfpipe.training.checkpoints import has_used_up_patience
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -70,11 +71,15 @@ class StopOnSignal(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Stop after what the end of an epoch brings; nothing of that is due where the epoch was left half-way."""
+        """Stop after what the end of an epoch brings; nothing of that is due where the epoch was left half-way.
+
+        Where patience was used up at that very step the run ends there, so it is due.
+        """
         if not self.trainer.stopped_by:
             return
         if state.global_step % self.trainer.plan.steps_per_epoch:
-            control.should_save = control.should_evaluate = control.should_log = False
+            if not has_used_up_patience(self.trainer):
+                control.should_save = control.should_evaluate = control.should_log = False
         else:
             self._stop(state, control)
 

@@ -151,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             body=self._read_body(),
             url=self.server.owner.url,
         )
-        headers = "".join(f"\n{name}: {value}" for name, value in self.headers.items() if name.lower() != "authorization")
+        told = ((name, value) for name, value in self.headers.items() if name.lower() != "authorization")
+        headers = "".join(f"\n{name}: {value}" for name, value in told)
         self.server.owner.sent.append(f"{self.path}{headers}\n".encode() + request.body)
         if fault is not None:
             time.sleep(fault.seconds)

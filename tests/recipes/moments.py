@@ -7,9 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from hfpipe.config.stopping import SignalWatch
+from hfpipe.training.lifeline import Lifeline, Member
 
 
 def signal_at(function: str, numbers: Sequence[int], rank: int = 0, call: int = 1) -> None:
@@ -48,6 +53,16 @@ def fail_in_worker(function: str, rank: int, is_killed: bool, call: int = 3) -> 
 
     if int(os.environ.get("RANK", "0")) == rank:
         os.register_at_fork(after_in_child=begin)
+
+
+def hold_a_line(port: int, seconds: float) -> None:
+    """Be a process that is killed while a worker forked from it is busy."""
+    lifeline = Lifeline(SignalWatch(), Member(1, "here", os.getpid()), world_size=2, checkpoints=Path())
+    lifeline.connect("127.0.0.1", port, 7)
+    if os.fork() == 0:
+        time.sleep(seconds)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _at_call(function: str, call: int, act: Callable[[], None]) -> Callable[[FrameType, str, Any], None]:

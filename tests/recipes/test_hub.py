@@ -180,6 +180,25 @@ def test_a_run_goes_on_elsewhere_and_ends_in_the_same_bits(
 
 
 @pytest.mark.usefixtures("logged_in")
+def test_a_later_checkpoint_here_that_is_damaged_gives_way_to_that_of_the_hub(
+    hub: HubServer, settings: dict[str, Any]
+) -> None:
+    with interrupted_after(4), pytest.raises(Stopped) as pushed:
+        run_recipe_here(
+            "finetune_classifier", {**settings, "hub_strategy": "checkpoint", "metric_for_best_model": "loss"}
+        )
+    own = {**settings, "push_to_hub": "false", "metric_for_best_model": "loss", "resume_from_checkpoint": NAME}
+    with interrupted_after(1), pytest.raises(Stopped) as here:
+        run_recipe_here("finetune_classifier", own)
+    assert here.value.step > pushed.value.step
+    (settings["output_dir"] / "checkpoints" / f"checkpoint-{here.value.step}" / "model.safetensors").write_bytes(b"")
+    (settings["output_dir"] / "checkpoints" / f"checkpoint-{here.value.step - 1}").mkdir()
+    run_recipe_here("finetune_classifier", own)
+    sessions = read_json(settings["output_dir"] / "run.json")["sessions"]
+    assert [session["from_step"] for session in sessions] == [0, pushed.value.step, pushed.value.step]
+
+
+@pytest.mark.usefixtures("logged_in")
 def test_a_checkpoint_that_does_not_fit_is_refused(hub: HubServer, settings: dict[str, Any], tmp_path: Path) -> None:
     with interrupted_after(3), pytest.raises(Stopped):
         run_recipe_here("finetune_classifier", {**settings, "hub_strategy": "all_checkpoints"})

@@ -179,9 +179,14 @@ def test_a_run_killed_after_its_last_step_makes_no_further_one(
     settings |= ending
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
     with killed_before_writing("metrics.json"), pytest.raises(KeyboardInterrupt):
-        run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "killed"})
+        # as where the kill comes before the last save is followed by its rotation
+        run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "killed", "save_total_limit": 9})
     assert read_json(tmp_path / "killed" / "run.json")["status"] == "running"
+    left = len(list((tmp_path / "killed" / "checkpoints").iterdir()))
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "killed"})
+    kept = [{path.name for path in (tmp_path / name / "checkpoints").iterdir()} for name in ("killed", "straight")]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) < left
     records = [read_json(tmp_path / name / "run.json") for name in ("killed", "straight")]
     assert records[0]["steps"] == records[1]["steps"]
     assert [session["status"] for session in records[0]["sessions"]] == ["killed", "done"]

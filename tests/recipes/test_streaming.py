@@ -121,7 +121,8 @@ def test_a_bad_row_ends_the_run_before_its_update(settings: dict[str, Any], tmp_
     with pytest.raises(DataError) as error:
         run_recipe_here("pretrain_causal_lm", {**settings, "save_steps": 1, "output_dir": tmp_path / "run"})
     assert str(error.value) == (
-        f"the data has 1 problem:\n  - {last}:10: column 'text' holds a number, '10': a text is expected; write it as a text, or name another column"
+        f"the data has 1 problem:\n  - {last}:10: column 'text' holds a number, '10': a text is expected; "
+        "write it as a text, or name another column"
     )
     record = read_json(tmp_path / "run" / "run.json")
     assert record["status"] == "failed"

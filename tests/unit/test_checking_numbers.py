@@ -201,3 +201,11 @@ def test_memory_must_hold_a_step_of_every_process() -> None:
 @pytest.mark.parametrize(("count", "shown"), [(950, "0.9 kB"), (12_345_678, "12 MB"), (1_260_000_000, "1.3 GB")])
 def test_bytes_are_shown_in_a_unit_people_read(count: int, shown: str) -> None:
     assert show_bytes(count) == shown
+
+
+def test_the_best_checkpoint_lies_beside_the_newest_and_the_one_being_written() -> None:
+    need = DiskNeed(model=0, weights=MEGABYTE, optimizer=0, checkpoints=5, kept_at_most=1)
+    assert [need.at_once, replace(need, keeps_best=True).at_once] == [2, 3]
+    assert replace(need, keeps_best=True, kept_at_most=2).at_once == 3
+    assert replace(need, keeps_best=True, kept_at_most=None).at_once == 5
+    assert replace(need, keeps_best=True, checkpoints=2).at_once == 2

@@ -15,6 +15,7 @@ from full_disk import fill_disk_at
 from trials import run_trial
 
 from hfpipe.errors import CheckpointError
+from hfpipe.records.manifest import MANIFEST_MISSING as MISSING
 from hfpipe.records.manifest import Stamp, find_damage, seal
 from hfpipe.records.publication import clean_leftovers, publish, rotate, set_later_aside, staging_folder
 from hfpipe.records.resumption import find_resumption
@@ -181,7 +182,7 @@ def test_a_damaged_checkpoint_is_named_and_set_aside(tmp_path: Path, caplog: pyt
     assert entries(tmp_path / "set_aside") == ["checkpoint-6", "checkpoint-8"]
     wrong = {
         "checkpoint-8": "model.safetensors: its content is not what was written",
-        "checkpoint-6": "manifest.json: is missing: the checkpoint was not finished, or the file was removed",
+        "checkpoint-6": f"manifest.json: {MISSING}",
     }
     assert [record.message for record in caplog.records] == [
         f"{name} cannot be gone on from: {tmp_path}/{name}/{what}; it now lies in {tmp_path}/set_aside"
@@ -244,12 +245,11 @@ def test_best_weights_that_are_gone_and_nothing_before_them(tmp_path: Path) -> N
     rotate(tmp_path, keep=1, best_step=None)
     with pytest.raises(CheckpointError) as error:
         find(tmp_path, needs_best=True)
-    missing = "is missing: the checkpoint was not finished, or the file was removed"
     assert str(error.value) == (
         "the run directory has 2 problems:\n"
         f"  - {tmp_path}/checkpoint-8: is whole, but the run would end with the weights of checkpoint-6, its best, "
         f"which is not; {PUT_BACK}\n"
-        f"  - {tmp_path}/checkpoint-6/manifest.json: {missing}; {PUT_BACK}"
+        f"  - {tmp_path}/checkpoint-6/manifest.json: {MISSING}; {PUT_BACK}"
     )
     assert entries(tmp_path) == ["checkpoint-8"]
 

@@ -130,6 +130,14 @@ def test_only_a_lost_run_tells_a_launcher_that_may_start_it_again(
     assert said == ["told", "told"]
 
 
+def test_a_code_that_cannot_be_left_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a temporary folder that was cleaned away while the run went on for weeks
+    monkeypatch.setenv(EXIT_CODE_FILE, str(tmp_path / "removed" / "code"))
+    said: list[str] = []
+    assert settle(143, "stopped", say=said.append) == 143
+    assert said == ["stopped"]
+
+
 def test_help_lists_every_setting_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(fail_on_data, "--help") == 0
     shown = capsys.readouterr().out

@@ -27,6 +27,12 @@ def push(spool: Spool, *options: str) -> Result:
     return CliRunner().invoke(app, ["push", str(spool.run_dir), *options])
 
 
+def push_by_hand(hub: HubServer) -> None:
+    repository = hub.repository(NAME)
+    other = hub.hub.storage.add_small(b"{}")
+    repository.commit("main", "By hand", files={**repository.head.files, "config.json": other})
+
+
 def test_what_is_pending_is_listed_and_delivered(hub: HubServer, spool: Spool) -> None:
     assert push(spool, "--pending").output == f"{spool.run_dir}: nothing is pending\n"
     record_save(spool, 2, revision="night/run")
@@ -131,14 +137,19 @@ def test_a_run_that_pushes_to_the_same_place_is_noticed(hub: HubServer, spool: S
     assert list_titles(hub, NAME)[1:] == ["Step 2", "Step 900", "Finished model, step 4"]
 
 
-def test_a_commit_whose_answer_was_lost_is_found_below_those_of_others(hub: HubServer, spool: Spool) -> None:
-    def push_by_hand() -> None:
-        repository = hub.repository(NAME)
-        other = hub.hub.storage.add_small(b"{}")
-        repository.commit("main", "By hand", files={**repository.head.files, "config.json": other})
-
+def test_a_commit_goes_on_top_of_what_was_looked_at_alone(hub: HubServer, spool: Spool) -> None:
     record_save(spool, 2)
-    hub.faults.append(Fault("POST", "/commit/", loses=True, calls=push_by_hand))
+    assert push(spool, "--pending").exit_code == 0
+    record_save(spool, 4)
+    hub.faults.append(Fault("POST", "/preupload/", calls=lambda: push_by_hand(hub)))
+    assert "after 'By hand' of somebody else" in push(spool, "--pending").output
+    assert list_titles(hub, NAME)[1:] == ["Step 2", "By hand", "Step 4"]
+    assert [seen.status for seen in hub.requests("POST", "/commit/")] == [200, 412, 200]
+
+
+def test_a_commit_whose_answer_was_lost_is_found_below_those_of_others(hub: HubServer, spool: Spool) -> None:
+    record_save(spool, 2)
+    hub.faults.append(Fault("POST", "/commit/", loses=True, calls=lambda: push_by_hand(hub)))
     assert push(spool, "--pending").exit_code == 0
     assert list_titles(hub, NAME)[1:] == ["Step 2", "By hand"]
     (pushed,) = list_pushes(spool.run_dir)

@@ -1,5 +1,6 @@
 """What is asked of the Hub before a run that is to push, and what the card quotes of its data."""
 
+import shutil
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hub_runs import save_run
 from hub_server import WRITE_TOKEN, Fault, HubServer
+from hub_spools import record_save
 
 from hfpipe.config import RunConfig, load_config
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -17,6 +19,7 @@ from hfpipe.data.accounting import DataSummary
 from hfpipe.data.parts import LabelledPart, LabelledParts
 from hfpipe.data.places import Places
 from hfpipe.hub.push import find_final_tag
+from hfpipe.hub.spool import Spool
 from hfpipe.records.sessions import add_facts
 from hfpipe.training import pushing
 from hfpipe.training.push_opening import open_pusher
@@ -114,6 +117,58 @@ def test_an_entry_that_cannot_be_read_does_not_end_a_run(
     pusher.push_save(4)
     pusher.push_final()
     assert f"pushing is disturbed, the run goes on: {entry}" in warnings.text
+
+
+def test_a_save_is_recorded_once_and_one_that_a_kill_left_out_when_the_run_goes_on(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    config = make_config(tmp_path, push_to_hub="true", hub_strategy="every_save")
+    pusher = opened(config)
+    hub.stop()
+    pusher.begin(0)
+    for _ in range(2):
+        pusher.push_save(2)
+    pusher.uploads.close()  # killed between the checkpoint of step 4 and its entry
+    again = RunPusher(config, pusher.target)
+    again.begin(4)
+    again.uploads.close()
+    assert [entry.title for entry in Spool(run_dir).list_pending()] == ["Step 2", "Step 4"]
+
+
+def test_a_run_that_needs_the_disk_gives_up_what_waits(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    pusher = opened(make_config(tmp_path, push_to_hub="true", hub_strategy="every_save"))
+    hub.stop()
+    pusher.begin(0)
+    for step in (2, 4):
+        pusher.push_save(step)
+    checkpoints = run_dir / "checkpoints"
+    (checkpoints / "checkpoint-4").rename(checkpoints / "checkpoint-6")
+    shutil.copyfile(run_dir / "model.safetensors", checkpoints / "another")
+    (checkpoints / "another").replace(checkpoints / "checkpoint-6" / "model.safetensors")
+    with (checkpoints / "checkpoint-6" / "huge.bin").open("wb") as file:
+        file.truncate(2**42)  # it takes no space itself, and no disk of a test holds two
+    pusher.push_save(6)
+    pusher.uploads.close()
+    assert "Step 4 is given up: the disk is nearly full, and the run itself needs it" in warnings.text
+    assert [entry.title for entry in Spool(run_dir).list_pending()] == ["Step 2", "Step 6"]
+
+
+def test_an_entry_that_must_not_travel_is_told_by_the_run(
+    hub: HubServer, warnings: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run_dir = save_run(tmp_path / "reviews")
+    pusher = opened(make_config(tmp_path, push_to_hub="true", hub_strategy="every_save"))
+    spool = Spool(run_dir)
+    spool.open()
+    entry = record_save(spool, 2)
+    place = spool.set_unfit_aside(entry, ["model.safetensors: is pickle"])
+    pusher.tell()
+    pusher.tell()
+    assert warnings.text.count(f"Step 2 must not travel and now lies in {place}: model.safetensors: is pickle") == 1
 
 
 def test_the_tag_of_a_step_stays_with_the_checkpoint_to_go_on_from(tmp_path: Path) -> None:

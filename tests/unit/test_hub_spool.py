@@ -96,6 +96,9 @@ def test_the_oldest_give_way_to_the_run_where_they_alone_hold_space(spool: Spool
     assert spool.make_room(0) == []
     assert [entry.title for entry in spool.make_room(10**18)] == ["Step 4"]
     assert titles(spool) == ["Step 2", "Finished model, step 4"], "the first may be on its way, the last is the model"
+    (spool.run_dir / "model.safetensors").unlink()
+    assert spool.list_pending()[1].holds_weights_alone()
+    assert spool.make_room(10**18) == [], "the finished model is kept at any price"
 
 
 HOLD = """

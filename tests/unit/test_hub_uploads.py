@@ -1,5 +1,6 @@
 """Deliveries beside a training: recorded at once, in order, once, and nothing that the Hub does holds the run up."""
 
+import os
 import random
 import shutil
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hub_runs import list_titles, save_run
-from hub_server import WRITE_TOKEN, Fault, HubServer
+from hub_server import WRITE_TOKEN, Account, Fault, HubServer
 from hub_spools import NAME, SAVES_AND_FINAL, kill_deliverer, record_all, record_final, record_save
 
 from hfpipe.hub.delivery import settle
@@ -42,6 +43,14 @@ def uploads(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Uploads]
 
 def has_none_left(spool: Spool) -> Callable[[], bool]:
     return lambda: not spool.list_pending()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait without a word to the process that delivers."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
 
 
 def deliver(uploads: Uploads, spool: Spool, *, quiet: float = 20.0) -> None:
@@ -176,6 +185,37 @@ def test_kills_at_random_moments_leave_each_commit_once(hub: HubServer, uploads:
         assert titles == SAVES_AND_FINAL[: len(titles)], f"kill {count}"
     deliver(uploads, spool)
     assert list_titles(hub, NAME)[1:] == SAVES_AND_FINAL
+
+
+def test_an_entry_that_must_not_travel_holds_up_no_other_and_is_told(
+    hub: HubServer, uploads: Uploads, spool: Spool
+) -> None:
+    record_all(spool)
+    weights = spool.folder / "000001" / "files" / "model.safetensors"
+    weights.unlink()
+    weights.write_bytes(b"\x80\x04cos\nsystem\n")
+    deliver(uploads, spool)
+    assert list_titles(hub, NAME)[1:] == SAVES_AND_FINAL[1:]
+    ((place, trouble),) = spool.list_unfit()
+    assert (place.name, trouble.title) == ("unfit-000001", "Step 2")
+    assert trouble.problems[0].startswith("model.safetensors")
+
+
+def test_another_token_is_noticed_when_the_first_has_expired(
+    hub: HubServer, uploads: Uploads, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    token = Path(os.environ["HF_HOME"]) / "token"
+    token.write_text(WRITE_TOKEN)
+    record_save(spool, 2)
+    deliver(uploads, spool)
+    hub.hub.accounts = {"hf_new": Account("tester", ())}
+    record_final(spool)
+    uploads.wake()
+    wait_until(lambda: spool.read_trouble() is not None)
+    token.write_text("hf_new")  # as by `hf auth login`
+    wait_until(has_none_left(spool))
+    assert list_titles(hub, NAME)[1:] == ["Step 2", "Finished model, step 4"]
 
 
 def test_a_hub_that_hangs_holds_nobody_up(hub: HubServer, uploads: Uploads, spool: Spool) -> None:

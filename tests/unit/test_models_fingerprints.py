@@ -1,7 +1,9 @@
 """What tells the model and tokenizer of a run from others of the same names."""
 
+import errno
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfpipe.config import ModelSettings, RunConfig, load_config
+from hfpipe.errors import CheckpointError
 from hfpipe.models.fingerprints import find_starting_folders, fingerprint_folders, pin_revisions
 from hfpipe.records.sessions import STARTING_POINT, begin_session
 
@@ -88,3 +91,36 @@ def test_a_folder_has_no_revision(folder: Path, tmp_path: Path) -> None:
     config = config_in(tmp_path / "run", model_name_or_path=str(folder))
     begin_session(tmp_path / "run", {STARTING_POINT: COMMITS}, from_step=0)
     assert pin_revisions(config) == config.model
+
+
+def test_a_restart_of_the_launch_that_began_anew_reads_what_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["--train_file=x.csv", "--model_name_or_path=acme/model", f"--output_dir={tmp_path / 'run'}"]
+    config = load_config([*own, "--fresh_start=true"], recipe="finetune_classifier")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    begin_session(tmp_path / "run", {"format": "hfpipe run 1", STARTING_POINT: COMMITS}, from_step=0)
+    assert pin_revisions(config).model_revision == "main"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert pin_revisions(config).model_revision == "a" * 40
+
+
+_unreadable: list[str] = []
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _unreadable and str(arguments[0]) == _unreadable[0]:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+sys.addaudithook(_hook)
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    _unreadable.append(str(folder / "tokenizer.json"))
+    with pytest.raises(CheckpointError) as error:
+        fingerprint_folders({"model_name_or_path": folder})
+    _unreadable.clear()
+    assert str(error.value) == (
+        f"the run directory has 1 problem:\n  - {folder}/tokenizer.json: cannot be read (Input/output error)"
+    )

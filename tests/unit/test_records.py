@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfpipe.errors import CheckpointError
-from hfpipe.records.identity import check_same_files, check_same_run
+from hfpipe.records.identity import Terms, check_same_files, check_same_run
 from hfpipe.records.opening import Opening, open_run, read_run
 from hfpipe.records.run_directory import append_history, read_history, read_json, truncate_history, write_json
 from hfpipe.records.sessions import add_facts, begin_session, describe_settings, end_session, saved_settings
@@ -26,11 +26,11 @@ def place_of(key: str) -> str:
 
 
 def same_run(saved: Mapping[str, object], wanted: Mapping[str, object]) -> tuple[str, ...]:
-    return check_same_run(saved, wanted, change_of=change_of, place_of=place_of)
+    return check_same_run(saved, wanted, terms=Terms(change_of, place_of))
 
 
 def open_at(folder: Path, wanted: Mapping[str, object], *, fresh_start: bool = False) -> Opening:
-    return open_run(folder, wanted, fresh_start=fresh_start, change_of=change_of, place_of=place_of)
+    return open_run(folder, wanted, fresh_start=fresh_start, terms=Terms(change_of, place_of))
 
 
 def begin(folder: Path, settings: Mapping[str, object]) -> None:

@@ -55,6 +55,9 @@ def make_checkpoint(checkpoints: Path, step: int, *, config: str = "c" * 64) -> 
     return folder
 
 
+MISSING = "is missing: the checkpoint was not finished, or a version of hfpipe without manifests wrote it"
+
+
 def found_in(folder: Path, *, step: int | None = None, config: str | None = None) -> list[str]:
     """Return what is wrong with `folder`, in words, without the folder's own path."""
     return [str(each).replace(f"{folder}/", "") for each in find_damage(folder, step=step, config=config)]
@@ -121,7 +124,7 @@ def test_a_manifest_made_elsewhere_names_nothing_outside(manifest: Manifest, tmp
 def test_a_folder_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path, 4)
     (folder / MANIFEST_FILE).unlink()
-    assert found_in(folder) == ["manifest.json: is missing: the checkpoint was not finished, or the file was removed"]
+    assert found_in(folder) == [f"manifest.json: {MISSING}"]
 
 
 def flip(target: Path, other: Path, draw: random.Random) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hfpipe.errors import CheckpointError
+from hfpipe.records.identity import Terms
 from hfpipe.records.opening import open_run
 from hfpipe.records.sessions import begin_session, describe_settings, end_session, saved_settings
 from hfpipe.records.work import Cut, Work, describe_new_cut, find_cut, find_work_problems
@@ -33,9 +34,7 @@ def begin(folder: Path, cut: Cut, **others: Any) -> dict[str, Any]:
 
 def open_at(folder: Path, given: Mapping[str, Any], cut: Cut, precision: str = "no") -> str:
     work = Work(cut, precision)
-    return open_run(
-        folder, given, fresh_start=False, change_of=change_of, place_of=lambda key: f"--{key}", work=work
-    ).kind
+    return open_run(folder, given, fresh_start=False, terms=Terms(change_of, lambda key: f"--{key}"), work=work).kind
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hfpipe import supervision
+from hfpipe.config.exit_codes import read_code
 from hfpipe.config.stopping import STOPPING
 from hfpipe.launch import Launch, start
 from hfpipe.supervision import Followed, find_exit_code, wait
@@ -46,7 +47,6 @@ sys.exit(0 if os.environ["LEAVES_CODE"] else 7)
     [
         (signal.SIGTERM, "143", "", 143),
         (signal.SIGINT, "130", "", 130),
-        (signal.SIGUSR1, "143", "", 143),
         (signal.SIGHUP, "", "", 143),  # the launcher said 1
         (signal.SIGTERM, "143", "1", 143),  # the recipe outlives its launcher
     ],
@@ -65,6 +65,16 @@ def test_a_launched_run_hears_each_signal_once_and_its_exit_code_comes_back(
     heard = signal.SIGTERM if number == signal.SIGHUP else number
     assert (code, saved.read_text()) == (expected, f"[{int(heard)}]")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+IMPATIENT = "import os, signal, time; os.kill(os.getppid(), signal.SIGHUP); time.sleep(0.5)"
+
+
+def test_a_closed_terminal_does_not_stop_a_launched_run_under_nohup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    launch = Launch((sys.executable, "-S", "-c", IMPATIENT), tmp_path / "recipe.py", under_accelerate=True)
+    code = start(launch)
+    assert (code, signal.signal(signal.SIGHUP, before)) == (0, signal.SIG_IGN)
 
 
 STUBBORN = """
@@ -106,6 +116,9 @@ def test_the_exit_code_is_the_recipes_where_it_left_one(tmp_path: Path) -> None:
     assert find_exit_code(1, left, [], is_told=False) == 1
     (tmp_path / "exit_code.1").write_text("1")
     assert find_exit_code(1, left, term, is_told=False) == 1
+    # listed, and removed before it is read
+    (tmp_path / "exit_code.2").symlink_to(tmp_path / "removed")
+    assert read_code(left) == 1
 
 
 # The main thread is in code that does not return, and hears nothing.
@@ -117,7 +130,7 @@ with EntryWatch() as watch:
     if "steps" in sys.argv:
         watch.put_off()
     print("ready", flush=True)
-    ctypes.CDLL(None).sleep(2 if "steps" in sys.argv else 30)
+    ctypes.CDLL(None).sleep(1 if "steps" in sys.argv else 30)
     print(watch.received, flush=True)
     watch.take_up()
 """
