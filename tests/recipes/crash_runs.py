@@ -19,7 +19,7 @@ from hfpipe.records.run_directory import read_history, read_json
 
 TIMES = ("_runtime", "_per_second")
 # What changes with the clock, or says how often the run was started.
-UNLIKE = ("run.json", "history.jsonl", "metrics.json", "README.md", "trainer_state.json", "manifest.json")
+UNLIKE = (".lock", "run.json", "history.jsonl", "metrics.json", "README.md", "trainer_state.json", "manifest.json")
 OTHERS_AFTER_S = 0.5
 CASES = ("classifier-1", "language_model-1", "classifier-2", "language_model-2")
 

@@ -14,6 +14,7 @@ from trials import KILLED, run_trial
 
 from hfpipe.records.manifest import MANIFEST_FILE
 from hfpipe.records.resumption import find_resumption
+from hfpipe.records.run_directory import LOCK_FILE
 
 SEED = 20261122
 DAMAGES, RESUMED, ALL_RESUMED = 200, 3, 40
@@ -155,7 +156,7 @@ def test_where_every_checkpoint_is_damaged_the_run_is_refused_and_nothing_is_rem
     damaged = sorted(target.glob("checkpoints/checkpoint-*/optimizer.safetensors"))
     for path in damaged:
         path.write_bytes(flip(path.read_bytes(), 8 * path.stat().st_size - 1))
-    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    before = read_all(target)
     ending = run_trial(**long_run.start_options(target))
     assert ending.codes == (2,)
     assert not ending.traceback
@@ -165,4 +166,10 @@ def test_where_every_checkpoint_is_damaged_the_run_is_refused_and_nothing_is_rem
         assert (
             f"  - {path}: its content is not what was written; put the files back as they were saved" in ending.output
         )
-    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert read_all(target) == before
+
+
+def read_all(folder: Path) -> dict[Path, bytes]:
+    """Return every file of a run, without the lock that names the process that looked."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK_FILE)
+    return {path: path.read_bytes() for path in files}
