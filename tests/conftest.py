@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,10 @@ from hfpipe.config import RunConfig, load_config
 
 if TYPE_CHECKING:
     from crash_runs import Run
+
+# Started by nohup or in the background they are ignored, by every process of the tests too; some tests need them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 

@@ -150,6 +150,7 @@ def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, floa
     end(session, "done", trainer.state.global_step)
     if session.pusher is not None:
         session.pusher.push_final()
+    session.lock.release()
     for line in describe_result(session.config, metrics):
         logger.info(line)
 
@@ -194,9 +195,11 @@ def score_table(metrics: Mapping[str, float]) -> list[str]:
 
 
 def end(session: Session, status: Status, step: int) -> None:
-    """Write how the session ended."""
+    """Write how the session ended; a run that is not done may be gone on with from then on, by this process too."""
     if session.is_main:
         end_session(session.directory, status=status, to_step=step)
+        if status != "done":
+            session.lock.release()
 
 
 def _check_same_work(

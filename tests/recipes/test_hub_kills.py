@@ -19,7 +19,7 @@ from hfpipe.hub.spool import Spool
 from hfpipe.records.run_directory import read_json
 
 SEED = 20261122
-POINTS, MORE_POINTS = 3, 40
+POINTS, MORE_POINTS = 1, 40
 NAME = "tester/reviews"
 DUE = ["Step 2", "Step 4", "Step 6", "Finished model, step 6"]
 PATIENCE_S = 30.0

@@ -113,6 +113,7 @@ def test_accelerate_launches_recipes_under_each_file(
     assert output.count("model_name_or_path: ") == 1
 
 
+@pytest.mark.slow
 def test_two_processes_train_an_adapter_as_one_does(
     checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
 ) -> None:
