@@ -11,9 +11,7 @@ from typing import Any
 
 from hfpipe.config import RunConfig
 from hfpipe.config.sections import DataSettings
-from hfpipe.records.launches import wishes_hold
-from hfpipe.records.opening import read_run
-from hfpipe.records.run_directory import RUN_FILE
+from hfpipe.records.opening import read_begun
 
 _COMMIT = re.compile(r"([^@,\s]+)@([0-9a-f]{40})\b")
 
@@ -27,10 +25,8 @@ def pin_commits(config: RunConfig) -> DataSettings:
         CheckpointError: If the record in `output_dir` cannot be read.
     """
     data = config.data
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    if begins_anew or not (config.output_dir / RUN_FILE).is_file():
-        return data
-    commits = find_commits(read_run(config.output_dir).get("data", {}))
+    run = read_begun(config.output_dir, fresh_start=config.training.fresh_start)
+    commits = find_commits(run.get("data", {}))
     mixture = data.dataset_mixture
     return replace(
         data,

@@ -15,10 +15,8 @@ from hfpipe.errors import CheckpointError, Problem
 from hfpipe.models.checkpoint_files import CONFIG_FILE, find_weight_files
 from hfpipe.models.sources import find_checkpoint, is_on_hub
 from hfpipe.records.disk import show_bytes
-from hfpipe.records.launches import wishes_hold
 from hfpipe.records.manifest import BYTES_WORTH_A_LINE, hash_file
-from hfpipe.records.opening import read_run
-from hfpipe.records.run_directory import RUN_FILE
+from hfpipe.records.opening import read_begun
 from hfpipe.records.sessions import STARTING_POINT
 from hfpipe.repositories import commit_of
 
@@ -80,10 +78,8 @@ def pin_revisions(config: RunConfig) -> ModelSettings:
         CheckpointError: If the record in `output_dir` cannot be read.
     """
     model = config.model
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    if begins_anew or not (config.output_dir / RUN_FILE).is_file():
-        return model
-    begun = read_run(config.output_dir).get(STARTING_POINT, {})
+    run = read_begun(config.output_dir, fresh_start=config.training.fresh_start)
+    begun = run.get(STARTING_POINT, {})
     return replace(
         model,
         model_revision=_pinned(model.model_name_or_path, begun.get(f"{MODEL}: {COMMIT}"), model.model_revision),

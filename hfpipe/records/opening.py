@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.identity import Terms, compare_settings, find_changed
+from hfpipe.records.launches import wishes_hold
 from hfpipe.records.run_directory import LOCK_FILE, RUN_FILE, read_json
 from hfpipe.records.sessions import RUN_FORMAT, saved_settings
 from hfpipe.records.work import Work, find_work_problems
@@ -69,6 +70,16 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         rule = f"holds no {RUN_FILE}" if run_dir.is_dir() else "there is no such folder"
         raise CheckpointError(Problem(str(run_dir), rule=rule, remedy="name the output_dir of a run"))
     return _read_run(run_dir)
+
+
+def read_begun(run_dir: Path, *, fresh_start: bool) -> Mapping[str, Any]:
+    """Return the record of the run that is gone on with in `run_dir`; empty where none is, or one begins anew.
+
+    Raises:
+        CheckpointError: If the record cannot be read.
+    """
+    begins_anew = fresh_start and wishes_hold(run_dir)
+    return {} if begins_anew or not (run_dir / RUN_FILE).is_file() else read_run(run_dir)
 
 
 def _entries(folder: Path) -> list[str]:
