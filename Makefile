@@ -28,17 +28,21 @@ demo: install
 	@echo; echo "== 2 of 2: fine-tune all-MiniLM-L6-v2 to tell positive from negative IMDB reviews"
 	$(BIN)/hfpipe run recipes/imdb/demo.yaml
 
+# A file's tests share one process, since they share runs that take seconds; two processes keep two cores busy.
+WORKERS ?= 2
+TOGETHER := -n $(WORKERS) --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 
 # Where DeepSpeed cannot be built, its tests skip themselves and say so.
 test-all: install
 	@$(BIN)/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("deepspeed") is None)' || \
 	  DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable '.[deepspeed]' || echo "DeepSpeed was not installed" >&2
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest $(TOGETHER) -m 'slow or not slow'
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m pytest $(TOGETHER)
 
 check: install
 	$(BIN)/ruff format --check .

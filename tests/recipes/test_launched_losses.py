@@ -1,6 +1,7 @@
 """Under real launchers: signals that reach the launcher, killed processes, and runs that go on by themselves."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -43,7 +44,9 @@ def test_a_run_that_lost_a_process_goes_on_by_itself_and_a_stopped_one_does_not(
         process.send_signal(signal.SIGUSR1)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
-    assert f"pid {first[1]}) was killed by signal 9 (out of memory?); the same command goes on from step" in output
+    # the launcher may have asked for its end before the other one did, and the signal is forgotten then
+    said = r"(was killed by signal 9|ended without a word) \(out of memory\?\); the same command goes on from step"
+    assert re.search(rf"pid {first[1]}\) {said}", output), output
     record = read_json(tmp_path / "run" / "run.json")
     assert [session["status"] for session in record["sessions"]] == ["killed", "stopped"]
     assert run_trial(RECIPE, {**settings, "output_dir": tmp_path / "run"}, processes=2).codes == (0, 0)

@@ -1,6 +1,7 @@
 """A process of a run dies: the others end within seconds, say which it was, leave nothing behind, and it goes on."""
 
 import multiprocessing
+import re
 import signal
 import socket
 import time
@@ -61,8 +62,9 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
     assert ending.codes == ((KILLED, 1) if rank == 0 else (1, KILLED)), ending.output
     assert not ending.traceback
     message = ending.output.splitlines()[-1]
-    assert message.startswith(f"process {rank} of 2 (host ")
-    assert message.endswith("was killed by signal 9 (out of memory?); the same command goes on from step 2")
+    # its parent may have asked for its end before the other one did, and the signal is forgotten then
+    said = r"(was killed by signal 9|ended without a word) \(out of memory\?\); the same command goes on from step 2"
+    assert re.fullmatch(rf"process {rank} of 2 \(host \S+, pid \d+\) {said}", message), message
     assert not (tmp_path / "run" / "checkpoints" / "checkpoint-3").exists()
     if rank == 0:  # what the other one leaves is the same
         assert run_trial(RECIPE, settings, processes=2).codes == (0, 0)

@@ -1,11 +1,13 @@
 """The connections of a run's processes where somebody else connects: whoever does not know the number is sent away."""
 
 import json
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 from hfpipe.config.stopping import SignalWatch
-from hfpipe.training.lifeline import LONGEST_GREETING, Lifeline, Member
+from hfpipe.training.lifeline import LONGEST_GREETING, Lifeline, Member, describe_loss
 
 MEMBER = {"rank": 1, "host": "here", "pid": 1}
 
@@ -22,6 +24,16 @@ def test_strangers_are_sent_away_and_members_are_met_after_them() -> None:
     ):
         assert answer_to(port, said) == b""
     assert answer_to(port, f"{number} {json.dumps(MEMBER)}\n".encode()).startswith(f'{number} {{"rank": 0, '.encode())
+
+
+def test_the_signal_is_told_while_the_system_knows_it() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        lost = Member(1, socket.gethostname(), process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        message = f"process 1 of 2 (host {lost.host}, pid {lost.pid}) "
+        assert describe_loss(lost, 2, "it ends") == f"{message}was killed by signal 9 (out of memory?); it ends"
+    assert describe_loss(lost, 2, "it ends") == f"{message}ended without a word (out of memory?); it ends"
 
 
 def answer_to(port: int, said: bytes) -> bytes:
