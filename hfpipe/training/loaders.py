@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from hfpipe.data.batches import FILLER, BatchPlan, PlannedBatches, plan_evaluation
 from hfpipe.training.datasets import Batch, Rows
+from hfpipe.training.forks import find_context
 from hfpipe.training.mixed_rows import rows_by_source
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.workers import NotedRows, QuietLoader, start_worker
@@ -58,7 +59,7 @@ def _loader(rows: Rows, batches: PlannedBatches | list[list[int]], args: Trainin
         num_workers=workers,
         worker_init_fn=start_worker,
         # refused without workers; Trainer sets it by itself on some hardware
-        multiprocessing_context=args.dataloader_multiprocessing_context if workers else None,
+        multiprocessing_context=find_context(args.dataloader_multiprocessing_context) if workers else None,
         prefetch_factor=args.dataloader_prefetch_factor,
         persistent_workers=args.dataloader_persistent_workers,
         pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
