@@ -32,7 +32,9 @@ def test_two_processes_stop_and_go_on_in_the_same_bits(checkpoints: Callable[[st
     assert code == 130, output
     assert 0 < read_json(stopped / "run.json")["sessions"][-1]["to_step"] < 40
 
-    code, output = finish(start([*HFPIPE, "run", str(file), f"output_dir={stopped}"]))
+    # as many rows a step as before
+    alone = [*HFPIPE, "run", str(file), f"output_dir={stopped}", "gradient_accumulation_steps=4"]
+    code, output = finish(start(alone))
     assert code == 2, output
     assert "processes: 1: the run began with 2, and each of them has its own place in the stream" in output
 
