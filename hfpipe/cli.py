@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from hfpipe.cli_inspect import inspect
+from hfpipe.cli_options import Accelerate, Delimiter, Encoding, MaxRestarts, Overrides, Overwrite, RunFile
+from hfpipe.cli_repeat import repeat
+from hfpipe.cli_report import report
 from hfpipe.errors import HfpipeError, Stopped
 from hfpipe.secrecy import hide_in_tracebacks
 
@@ -29,10 +33,6 @@ STDOUT = Path("-")
 # options that hfpipe does not know are settings of the run: --learning_rate 3e-5
 SETTINGS_AS_OPTIONS = {"ignore_unknown_options": True}
 
-RunFile = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A YAML file, or a run listed by 'hfpipe recipes'.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings that take the place of the file's.")
-]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output_dir of a finished run.")]
 DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .json, .jsonl, .parquet, ...")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts scored at once.")]
@@ -40,9 +40,6 @@ TextColumn = Annotated[
     list[str] | None, typer.Option(help="The column of the text, if not that of the training; again for a joined one.")
 ]
 TextPairColumn = Annotated[str | None, typer.Option(help="The column of the second text, if not the training's.")]
-Delimiter = Annotated[str | None, typer.Option(help="The delimiter of a .csv file, if it is not ','.")]
-Encoding = Annotated[str | None, typer.Option(help="The encoding of the file, as in cp1252, if it is not UTF-8.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output file where it exists.")]
 
 
 class AnsweringGroup(TyperGroup):
@@ -88,12 +85,8 @@ app = typer.Typer(
 def run(
     file: RunFile,
     overrides: Overrides = None,
-    accelerate: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Launch by accelerate under this file: cpu, multi_cpu, ...")
-    ] = None,
-    max_restarts: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Start all processes again when one was lost, at most so often.")
-    ] = 0,
+    accelerate: Accelerate = None,
+    max_restarts: MaxRestarts = 0,
 ) -> None:
     """Check configuration and data, then train. The same command again resumes, or says that the run is done."""
     from hfpipe import launch
@@ -152,6 +145,11 @@ def copy_recipe(
 
     copied = copy_shipped(name, folder, overwrite=overwrite)
     print(f"wrote {copied.path}\nnext: {copied.next_command}")
+
+
+app.command(context_settings=SETTINGS_AS_OPTIONS)(repeat)
+app.command(context_settings=SETTINGS_AS_OPTIONS)(inspect)
+app.command()(report)
 
 
 @app.command()

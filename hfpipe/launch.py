@@ -28,15 +28,16 @@ from hfpipe.config.accelerate_file import (
     place_machine,
     read_accelerate_file,
 )
+from hfpipe.config.exit_codes import FINISHED, stop_code
 from hfpipe.config.sections import FINETUNE
 from hfpipe.config.stopping import STOPPING
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.records.environment import usable_cores
 from hfpipe.records.identity import Terms
 from hfpipe.records.launches import wishes_hold
-from hfpipe.records.opening import open_run
+from hfpipe.records.opening import Opening, open_run
 from hfpipe.records.run_lock import check_free
-from hfpipe.supervision import LAUNCHER_SETTINGS, RESTART_SETTINGS, supervise
+from hfpipe.supervision import LAUNCHER_SETTINGS, RESTART_SETTINGS, follow, supervise
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,18 @@ class Launch:
 
 
 def prepare_launch(
-    run: str, overrides: Sequence[str] = (), *, accelerate: str | None = None, max_restarts: int = 0
+    run: str,
+    overrides: Sequence[str] = (),
+    *,
+    accelerate: str | None = None,
+    max_restarts: int = 0,
+    reads_data: bool = True,
 ) -> Launch:
     """Return the launch of a named run or YAML file, its configuration and data checked.
 
     `overrides` are settings as typed (`key=value`, `--key value`); `accelerate` names an accelerate file, or its path.
-    The launcher starts all processes again, at most `max_restarts` times, when one of them was lost.
+    The launcher starts all processes again, at most `max_restarts` times, when one of them was lost. `reads_data` is
+    false where the same data were checked already.
 
     Raises:
         ConfigError: If the configuration, the run's name or the accelerate file is wrong.
@@ -81,13 +88,14 @@ def prepare_launch(
             config, recipe, arguments, accelerate_file=find_accelerate_config(accelerate), max_restarts=max_restarts
         )
     begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    if begins_anew or not _is_done(config):
+    if begins_anew or find_opening(config).kind != "done":
         check_free(config.output_dir)
         if config.hub.push_to_hub:
             from hfpipe.hub.access import check_token  # the Hub's client, which most runs do not need
 
             check_token(config)
-        check_data(config, processes=launch.processes)
+        if reads_data:
+            check_data(config, processes=launch.processes)
     return launch
 
 
@@ -117,18 +125,33 @@ def start(launch: Launch) -> int:
         # until the recipe has its handlers, which lets them through
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         os.execve(launch.command[0], launch.command, {**os.environ, **launch.environment})
-    return supervise(launch.command, launch.environment, recipe=launch.recipe)
+    return supervise(launch.command, launch.environment, recipe=launch.recipe).code
 
 
-def _is_done(config: RunConfig) -> bool:
-    """Tell whether the run directory holds this run, finished: the recipe then reads no data.
+def run_to_end(launch: Launch) -> int:
+    """Run `launch`, under accelerate or not, as a process of its own, and return its exit code.
+
+    What stops this process stops the run. A signal that came too late for that is told all the same: who asked for an
+    end expects nothing more to begin.
+    """
+    if launch.under_accelerate:
+        ended = supervise(launch.command, launch.environment, recipe=launch.recipe)
+    else:
+        ended = follow(launch.command, launch.environment)
+    return stop_code(ended.signal) if ended.code == FINISHED and ended.signal else ended.code
+
+
+def find_opening(config: RunConfig) -> Opening:
+    """Return what the run directory holds of this run; of one that is done the recipe reads no data.
 
     The recipe opens it once more. Here its refusals cost no start of torch, and no other process waits for the one
     that refuses.
+
+    Raises:
+        CheckpointError: If the run directory holds something else than this run.
     """
     terms = Terms(change_of, config.place, config.default_of)
-    opening = open_run(config.output_dir, config.flat(), fresh_start=False, terms=terms)
-    return opening.kind == "done"
+    return open_run(config.output_dir, config.flat(), fresh_start=False, terms=terms)
 
 
 def _check_single(config: RunConfig, max_restarts: int) -> None:

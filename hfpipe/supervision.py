@@ -47,7 +47,18 @@ RESTART_SETTINGS = {"PET_STANDALONE": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE":
 POLL_SECONDS = 0.1
 SECONDS_BETWEEN_SEARCHES = 1.0
 # Processes that leave together do so within a second or two; before they have met, one that left is waited for in vain.
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 12.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit code, and the first signal that was to stop it, 0 where none came.
+
+    One that comes when there is nothing left to be stopped changes no code.
+    """
+
+    code: int
+    signal: int = 0
 
 
 @dataclass
@@ -93,19 +104,33 @@ class Followed:
         self.processes = {process: sent for process, sent in known.items() if _is_alive(process)}
 
 
-def supervise(command: Sequence[str], environment: Mapping[str, str], *, recipe: Path) -> int:
-    """Run a launcher that starts processes of `recipe`, `environment` added to ours, and return the run's exit code."""
-    with tempfile.TemporaryDirectory(prefix="hfpipe-") as folder:
-        code_file, own_file = Path(folder) / "exit_code", Path(folder) / "supervisor"
-        told = {EXIT_CODE_FILE: str(code_file), SUPERVISOR_FILE: str(own_file)}
-        with own_file.open("w") as lock, _heard_signals() as signals:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            # A session of its own: Ctrl-C at a terminal reaches the whole foreground group, and the launcher must not
-            # hear it before the recipe has saved.
-            launcher = subprocess.Popen(command, env={**os.environ, **environment, **told}, start_new_session=True)
-            followed = Followed(launcher, recipe, signals)
-            wait(followed, code_file)
-        return find_exit_code(launcher.returncode, code_file, signals, is_told=followed.is_told)
+def supervise(command: Sequence[str], environment: Mapping[str, str], *, recipe: Path) -> Ended:
+    """Run a launcher that starts processes of `recipe`, `environment` added to ours, and return how the run ended."""
+    with _held_file() as own_file, _heard_signals() as signals:
+        code_file = own_file.with_name("exit_code")
+        told = {**environment, EXIT_CODE_FILE: str(code_file), SUPERVISOR_FILE: str(own_file)}
+        launcher = _start(command, told)
+        followed = Followed(launcher, recipe, signals)
+        wait(followed, code_file)
+        code = find_exit_code(launcher.returncode, code_file, signals, is_told=followed.is_told)
+        return Ended(code, signals[0] if signals else 0)
+
+
+def follow(command: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    """Run a recipe as one process, `environment` added to ours, and return how it ended.
+
+    It hears each signal once, as soon as it has handlers for it.
+    """
+    with _held_file() as own_file, _heard_signals() as signals:
+        process = _start(command, {**environment, SUPERVISOR_FILE: str(own_file)})
+        sent = 0
+        while process.poll() is None:
+            if sent < len(signals) and _hears(process.pid, signals[sent]):
+                process.send_signal(signals[sent])
+                sent += 1
+            time.sleep(POLL_SECONDS)
+        code = process.returncode
+        return Ended(128 - code if code < 0 else code, signals[0] if signals else 0)
 
 
 def wait(followed: Followed, code_file: Path) -> None:
@@ -134,6 +159,20 @@ def find_exit_code(launcher_code: int, code_file: Path, signals: Sequence[int], 
     if launcher_code != 0 and signals:
         return stop_code(signals[0])
     return 128 - launcher_code if launcher_code < 0 else launcher_code
+
+
+@contextmanager
+def _held_file() -> Iterator[Path]:
+    """Yield a file, in a folder of its own, that is locked as long as this lasts or this process lives."""
+    with tempfile.TemporaryDirectory(prefix="hfpipe-") as folder, (Path(folder) / "supervisor").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(lock.name)
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    # A session of its own: Ctrl-C at a terminal reaches the whole foreground group, and what is started must not
+    # hear it before the recipe has its handlers, nor a launcher before the recipe has saved.
+    return subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
 
 
 @contextmanager

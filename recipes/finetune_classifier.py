@@ -1,4 +1,4 @@
-"""Fine-tune a text classifier on labelled texts.
+"""Fine-tune a text classifier on labelled texts, or train one from scratch.
 
     python recipes/finetune_classifier.py --config recipes/imdb/demo.yaml
     accelerate launch --config_file accelerate_configs/multi_cpu.yaml recipes/finetune_classifier.py \
@@ -17,15 +17,17 @@ def run(config: RunConfig) -> None:
     from hfpipe.data.corpora import load_labelled
     from hfpipe.models.adapters import add_adapter
     from hfpipe.models.classifiers import load_classifier
-    from hfpipe.models.tokenizers import load_tokenizer
     from hfpipe.training.export import export_model
-    from hfpipe.training.loop import score, train
+    from hfpipe.training.judging import judge
+    from hfpipe.training.ladder import climb_ladder
+    from hfpipe.training.loop import train
     from hfpipe.training.objectives import build_classification_objective
     from hfpipe.training.preparation import build_trainer, describe_model, tokenize_labelled_parts
     from hfpipe.training.recording import begin_classifier, finish, report_done
     from hfpipe.training.samples import show_classified
     from hfpipe.training.session import open_session
     from hfpipe.training.tasks import classification_task
+    from hfpipe.training.text_tokenizers import prepare_text_tokenizer
 
     session = open_session(config)
     if session.is_done:
@@ -34,24 +36,22 @@ def run(config: RunConfig) -> None:
     parts = load_labelled(config)
     begin_classifier(session, parts)
 
-    tokenizer = load_tokenizer(session.model)
-    session.seed()  # the new head draws random weights
+    tokenizer = prepare_text_tokenizer(session, parts)
+    session.seed()  # a new head or model draws random weights
     loaded = load_classifier(session.model, parts.label_names, tokenizer, problem_type=parts.problem_type)
     rows = tokenize_labelled_parts(session, parts, tokenizer, loaded.model.config)
     model = add_adapter(config.model, loaded.model, new_parameters=loaded.new_parameters)
     describe_model(session, model, new_parameters=loaded.new_parameters)
 
-    objective = build_classification_objective(config, parts)
-    task = classification_task(objective, config, parts)
+    task = classification_task(build_classification_objective(config, parts), config, parts)
     trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
     metrics = train(session, trainer)
 
-    metrics |= score(trainer, rows.validation, prefix="eval")
-    if rows.test is not None:
-        metrics |= score(trainer, rows.test, prefix="test")
+    judged = judge(session, trainer, rows=rows, parts=parts)
+    judged = climb_ladder(session, parts, judged, run)
     export_model(trainer, rows.validation)
     show_classified(session, trainer, parts)
-    return finish(session, trainer, metrics)
+    return finish(session, trainer, metrics, evaluation=judged.record)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ def run(config: RunConfig) -> None:
     from hfpipe.models.causal import load_causal_lm
     from hfpipe.training.corpus_rows import tokenize_corpus
     from hfpipe.training.export import export_model
-    from hfpipe.training.loop import score, train
+    from hfpipe.training.judging import judge
+    from hfpipe.training.ladder import climb_ladder
+    from hfpipe.training.loop import train
     from hfpipe.training.objectives import build_causal_lm_objective
     from hfpipe.training.preparation import build_trainer, describe_model, prepare_tokenizer
-    from hfpipe.training.recording import begin, finish, report_done
+    from hfpipe.training.recording import begin_language_model, finish, report_done
     from hfpipe.training.samples import show_continuations
     from hfpipe.training.session import open_session
     from hfpipe.training.tasks import causal_lm_task
@@ -32,7 +34,7 @@ def run(config: RunConfig) -> None:
         return report_done(session)
 
     parts = load_corpus(config, processes=session.args.world_size)
-    begin(session, parts.summary)
+    begin_language_model(session, parts)
 
     tokenizer = prepare_tokenizer(session, parts.train.texts)
     session.seed()  # a new model draws random weights
@@ -45,12 +47,11 @@ def run(config: RunConfig) -> None:
     trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
     metrics = train(session, trainer)
 
-    metrics |= score(trainer, rows.validation, prefix="eval")
-    if rows.test is not None:
-        metrics |= score(trainer, rows.test, prefix="test")
+    judged = judge(session, trainer, rows=rows, parts=parts)
+    judged = climb_ladder(session, parts, judged, run)
     export_model(trainer, rows.validation)
     show_continuations(session, trainer)
-    return finish(session, trainer, metrics)
+    return finish(session, trainer, metrics, evaluation=judged.record)
 
 
 if __name__ == "__main__":

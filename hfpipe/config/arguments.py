@@ -157,7 +157,11 @@ REFUSED: Mapping[str, Refused] = {
     **_refuse("average_tokens_across_devices", "the loss is always the mean over the whole global batch"),
     **_refuse("use_liger_kernel liger_kernel_config", "its fused loss does not give the exact mean of a batch"),
     **_refuse("use_cache", "training never uses the generation cache"),
-    **_refuse("data_seed", "one seed decides the split, the data order, new weights and dropout", "use seed"),
+    **_refuse(
+        "data_seed",
+        "one seed decides the split, the data order, new weights and dropout",
+        "use seed, or split_seed for the split alone",
+    ),
     **_refuse("remove_unused_columns", "the parts hand the model exactly the columns it reads"),
     **_refuse("dataloader_drop_last", "every row is trained on in every epoch"),
     **_refuse("dataloader_in_order", "the order of batches is what makes a resumed run exact"),

@@ -5,7 +5,7 @@ a key given twice is refused, because which one counts is a guess.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,17 @@ def read_argv(argv: Sequence[str], is_switch: Callable[[str], bool | None]) -> C
     config = settings.pop(CONFIG_KEY, None)
     path = Path(config.raw.text) if config is not None and isinstance(config.raw, Scalar) else None
     return CommandLine(path, tuple(settings.values()), tuple(problems))
+
+
+def leave_out(argv: Sequence[str], keys: Collection[str], is_switch: Callable[[str], bool | None]) -> list[str]:
+    """Return the words of `argv` without those of the settings `keys`."""
+    words, kept = list(argv), list[str]()
+    while words:
+        before = list(words)
+        found = _take(words, is_switch)
+        if isinstance(found, Problem) or found.key not in keys:
+            kept += before[: len(before) - len(words)]
+    return kept
 
 
 def _take(words: list[str], is_switch: Callable[[str], bool | None]) -> Given | Problem:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hfpipe.config.cleaning_names import CLEANING_STEPS
 from hfpipe.config.setting import FINETUNE, PRETRAIN, setting
 
 SINGLE_LABEL = "single_label_classification"
@@ -74,6 +75,20 @@ class DataSettings:
         "What stands between the labels of a row, as in 'toxic;insult'; it makes the problem multi-label.",
         recipes=(FINETUNE,),
     )
+    cleaning_steps: tuple[str, ...] = setting(
+        (),
+        "Steps that clean every text, by name and in order, before anything else is done with it: unescape_html, "
+        "strip_html, normalize_nfc, normalize_nfkc, remove_invisible, mask_urls, remove_urls, mask_personal, "
+        "lowercase, remove_stop_words, remove_punctuation, collapse_whitespace, tidy_lines; last, for the training "
+        "part, deduplicate or deduplicate_near. Texts to predict go through the same ones.",
+        choices=CLEANING_STEPS,
+    )
+    slice_column_names: tuple[str, ...] = setting(
+        (),
+        "Columns whose values are kept beside validation and test rows: the report tells the scores of each value.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
     field_delimiter: str | None = setting(
         None, "The delimiter of CSV files; without it ',' for .csv and a tab for .tsv, checked against the header."
     )
@@ -85,6 +100,13 @@ class DataSettings:
         "What one document is in a plain-text file; paragraphs are separated by blank lines.",
         choices=("file", "line", "paragraph"),
         recipes=(PRETRAIN,),
+    )
+    split_seed: int | None = setting(
+        None,
+        "Seed of the validation split and of samples; without it 'seed' decides them too. With it runs of several "
+        "seeds use the same rows.",
+        minimum=0,
+        maximum=2**32 - 1,
     )
     validation_fraction: float = setting(
         0.1,

@@ -49,14 +49,15 @@ def describe_recipe(recipe: str) -> str:
     keys = [key for key in read_keys().values() if recipe in key.recipes]
     for section, title in TITLES.items():
         entries = [key for key in keys if key.section == section]
-        lines = _trainer_lines(entries, recipe) if section == TRAINER_SECTION else map(_setting_lines, entries)
+        is_trainers = section == TRAINER_SECTION
+        lines = _trainer_lines(entries, recipe) if is_trainers else [_setting_lines(key, recipe) for key in entries]
         parts += [f"\n{title}:", *lines]
     return "\n".join(parts)
 
 
 def short_type(key: Key) -> str:
     """Return the type of a setting in the words of its documentation."""
-    if key.bounds.choices and key.section != TRAINER_SECTION:
+    if key.bounds.choices and key.section != TRAINER_SECTION and not key.value_type.items:
         return " | ".join(key.bounds.choices)
     forms = list(key.value_type.scalars)
     forms += ["list"] if key.value_type.items else []
@@ -64,8 +65,10 @@ def short_type(key: Key) -> str:
     return " | ".join(forms)
 
 
-def _setting_lines(key: Key) -> str:
-    default = f"  [default: {key.default_text}]" if key.default_text else ""
+def _setting_lines(key: Key, recipe: str) -> str:
+    own = RECIPES[recipe].settings
+    text = show_value(own[key.name]) if key.name in own else key.default_text
+    default = f"  [default: {text}]" if text else ""
     meaning = textwrap.fill(key.help, _HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return f"  --{key.name}  {short_type(key)}{default}\n{meaning}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hfpipe.config.optimizers import OPTIMIZER_SETTINGS, reads_setting, warms_up_by_itself
 from hfpipe.config.schedules import WITHOUT_WARMUP
+from hfpipe.config.sections import REGRESSION
 from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
 
@@ -176,6 +177,12 @@ _IDLE: tuple[Idle, ...] = (
         when=lambda settled: settled.get("long_texts") != "windows",
         rule="without long_texts: windows",
         remedy="add long_texts: windows",
+    ),
+    Idle(
+        ("calibrate",),
+        by=("problem_type",),
+        when=lambda settled: settled.get("problem_type") == REGRESSION,
+        rule="on a number to predict (problem_type: regression)",
     ),
     Idle(
         ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"),

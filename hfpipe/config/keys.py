@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hfpipe.config.arguments import ACCEPTED, PASSED, REFUSED, Passed
+from hfpipe.config.decays import DECAYS
 from hfpipe.config.installed import InstalledField, read_installed_fields, read_reporters
 from hfpipe.config.retired import CHECKPOINTING, EXPLAINED, SUCCESSORS
 from hfpipe.config.sections import FINETUNE, PRETRAIN, SECTIONS, Change, Setting
@@ -82,6 +83,8 @@ def _section_keys(section: str, settings: type) -> list[Key]:
 
 
 def _setting_key(section: str, field: "dataclasses.Field[object]", value_type: ValueType, details: Setting) -> Key:
+    # a list of names out of a few may be written as one text, where a list of files may not
+    value_type = dataclasses.replace(value_type, comma_list=value_type.items and bool(details.choices))
     return Key(
         name=field.name,
         section=section,
@@ -97,6 +100,8 @@ def _setting_key(section: str, field: "dataclasses.Field[object]", value_type: V
 def _default_text(default: object) -> str:
     if default is None or default == ():
         return ""
+    if isinstance(default, tuple):
+        return f"[{', '.join(default)}]"
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
@@ -106,7 +111,8 @@ def _trainer_key(field: InstalledField, passed: Passed) -> Key:
         value_type = dataclasses.replace(value_type, comma_list=True)
         bounds = Bounds(choices=read_reporters())
     elif field.choices:
-        bounds = dataclasses.replace(bounds, choices=field.choices)
+        own = DECAYS if field.name == "lr_scheduler_type" else ()
+        bounds = dataclasses.replace(bounds, choices=(*field.choices, *own))
     default = "" if field.default in ("None", "default_optim") else field.default.strip("'")
     default = default.lower() if default in ("True", "False") else default
     return Key(field.name, TRAINER_SECTION, value_type, bounds, passed.change, default)

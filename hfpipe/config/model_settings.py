@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hfpipe.config.setting import PRETRAIN, setting
+from hfpipe.config.setting import setting
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,19 @@ class ModelSettings:
     )
     model_revision: str = setting("main", "Branch, tag or commit of model_name_or_path on the Hub.")
     tokenizer_name: str | None = setting(
-        None, "Tokenizer to use when it is not the checkpoint's; pretraining trains one where neither is given."
+        None, "Tokenizer to use when it is not the checkpoint's; where neither is given, one is trained on the texts."
     )
     tokenizer_revision: str = setting("main", "Branch, tag or commit of tokenizer_name on the Hub.")
     model_size: str = setting(
         "small",
-        "Shape of a model trained from scratch: tiny ~3M, small ~34M, base ~98M parameters at the default vocab_size.",
+        "Shape of a model trained from scratch: tiny ~3M, small ~34M, base ~98M parameters at the default vocab_size; "
+        "those of hfpipe ~1M, ~2M, and ~8M (hfpipe_textcnn ~5M).",
         choices=("tiny", "small", "base"),
-        recipes=(PRETRAIN,),
     )
     model_type: str = setting(
-        "llama", "Architecture of a model trained from scratch, by its name in transformers.", recipes=(PRETRAIN,)
+        "llama",
+        "Architecture of a model trained from scratch, by its name in transformers, or hfpipe_lstm, hfpipe_gru, and of "
+        "classifiers hfpipe_textcnn; a classifier has it in place of model_name_or_path.",
     )
     config_overrides: Mapping[str, str | int | float | bool] | None = setting(
         None, "Values that replace fields of the model's config, as a mapping or as 'a=1,b=2'."
@@ -34,7 +36,6 @@ class ModelSettings:
         16_384,
         "Tokens of the byte-level BPE trained on the training texts.",
         minimum=258,
-        recipes=(PRETRAIN,),
     )
     attn_implementation: str | None = setting(
         None,

@@ -14,35 +14,24 @@ from hfpipe.config.streaming import plan_streaming
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     SINGLE_LABEL: (
-        "loss",
-        "accuracy",
-        "balanced_accuracy",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "f1_weighted",
-        "mcc",
-        "precision",
-        "recall",
-        "f1",
+        *("loss", "accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro"),
+        *("precision_weighted", "recall_weighted", "f1_weighted", "mcc", "precision", "recall", "f1"),
+        *("roc_auc", "average_precision", "log_loss", "brier", "ece"),
     ),
     MULTI_LABEL: (
-        "loss",
-        "subset_accuracy",
-        "hamming_loss",
-        "precision_micro",
-        "recall_micro",
-        "f1_micro",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "f1_weighted",
-        "f1_samples",
+        *("loss", "subset_accuracy", "hamming_loss", "precision_micro", "recall_micro", "f1_micro"),
+        *("precision_macro", "recall_macro", "f1_macro"),
+        *("precision_weighted", "recall_weighted", "f1_weighted", "f1_samples"),
+        *("roc_auc_micro", "roc_auc_macro", "average_precision_micro", "average_precision_macro"),
+        *("log_loss", "brier", "ece"),
     ),
-    REGRESSION: ("loss", "mse", "rmse", "mae", "r2", "pearson", "spearman"),
+    REGRESSION: ("loss", "mse", "rmse", "mae", "median_absolute_error", "r2", "pearson", "spearman"),
     PRETRAIN: ("loss", "perplexity", "bits_per_byte"),
 }
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "hamming_loss", "mse", "rmse", "mae")
+LOWER_IS_BETTER = (
+    *("loss", "perplexity", "bits_per_byte", "hamming_loss", "log_loss", "brier", "ece"),
+    *("mse", "rmse", "mae", "median_absolute_error"),
+)
 
 
 def find_metrics(settled: Settled) -> tuple[str, ...]:

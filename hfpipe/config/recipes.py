@@ -1,21 +1,22 @@
 """The recipes there are: what each trains, and where its `TrainingArguments` defaults differ from Trainer's.
 
-Only `TrainingArguments` keys stand here: hfpipe's own settings have their defaults in `sections`.
+hfpipe's own settings have their defaults in `sections`; `settings` holds those that are others in this kind of run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kind of run: `name` is the module under `recipes/`, `defaults` go to `TrainingArguments`."""
+    """A kind of run: `name` is the module under `recipes/`, `defaults` go to `TrainingArguments`, `settings` to us."""
 
     name: str
     summary: str
     defaults: Mapping[str, object]
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -38,6 +39,8 @@ RECIPES: Mapping[str, Recipe] = {
                 "ddp_find_unused_parameters": False,
                 "metric_for_best_model": "loss",
             },
+            # Those there are would take as long as the model itself.
+            settings={"baselines": ()},
         ),
         Recipe(
             name=FINETUNE,

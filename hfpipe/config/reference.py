@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hfpipe.config.arguments import ACCEPTED, PASSED, REFUSED, Refused
+from hfpipe.config.decays import DEFAULT_GAMMA, EXPONENTIAL, GAMMA, STEP, STEP_EPOCHS, STEP_SIZE
 from hfpipe.config.describe import TITLES, short_type
 from hfpipe.config.keys import Key, read_keys
 from hfpipe.config.plan import METRICS
@@ -38,14 +39,24 @@ file's. All of these are the same run:
 - No anchors, aliases or tags in the file.
 
 *A change* says what a setting means to a run that is resumed: *identity* cannot change, *extendable* can grow
-(`num_train_epochs` and `max_steps` under the schedules constant and constant_with_warmup, and under warmup_stable_decay
-while the run is not done), *splitting* can change as long as a step keeps its rows (processes x
-`per_device_train_batch_size` x `gradient_accumulation_steps`; a stream keeps its processes), *free* can be anything.
+(`num_train_epochs` and `max_steps` under the schedules constant, constant_with_warmup, step and exponential, and under
+warmup_stable_decay while the run is not done), *splitting* can change as long as a step keeps its rows (processes x
+`per_device_train_batch_size` x `gradient_accumulation_steps`; a stream keeps its processes), *completing* can be
+switched on after all, and the run, also a finished one, then does what it has left out, *free* can be anything.
 
 Some values follow from others unless given: `save_strategy` and `save_steps` follow `eval_strategy` and `eval_steps`,
 and the other way round; `load_best_model_at_end` is false where nothing is evaluated or saved; the direction of
 `metric_for_best_model` is known, and a schedule that watches it follows. `hfpipe check FILE` prints every value and who
 decided it.
+"""
+
+_SCHEDULES = """\
+## Schedules
+
+`lr_scheduler_type` takes the names of transformers (`linear`, `cosine`, `constant`, `warmup_stable_decay` and others)
+with their arguments in `lr_scheduler_kwargs`, and the two below. Steps are counted from the first, so that drops fall
+on the ends of epochs, and during the warm-up the rate is multiplied by t / `warmup_steps` as well. No rate depends on
+the length of the run, which may therefore grow.
 """
 
 
@@ -55,7 +66,7 @@ def build_page() -> str:
     for section, settings in SECTIONS.items():
         keys = [key for key in read_keys().values() if key.section == section]
         blocks.append(f"## {TITLES[section]}\n\n{settings.__doc__}\n\n{_settings_table(keys)}")
-    blocks += [_metrics_block(), _passed_block(), _refused_block(), _retired_block()]
+    blocks += [_metrics_block(), _passed_block(), _schedules_block(), _refused_block(), _retired_block()]
     return "\n".join(blocks)
 
 
@@ -93,6 +104,15 @@ def _passed_block() -> str:
     )
     head = ("argument", "value", "a change", *(f"default of {recipe}" for recipe in RECIPES))
     return f"## TrainingArguments\n\nHanded on as given; their meaning is Hugging Face's.\n\n{_table(head, rows)}"
+
+
+def _schedules_block() -> str:
+    period = f"`{STEP_SIZE}` (optimizer steps) or `{STEP_EPOCHS}` (epochs)"
+    rows = (
+        (f"`{STEP}`", "gamma ^ floor(t / n)", f"n as {period}; `{GAMMA}` (`{DEFAULT_GAMMA}`)"),
+        (f"`{EXPONENTIAL}`", "gamma ^ (t / n)", f"n as {period}; `{GAMMA}`"),
+    )
+    return f"{_SCHEDULES}\n{_table(('schedule', 'learning_rate after t steps is times', 'lr_scheduler_kwargs'), rows)}"
 
 
 def _recipe_default(recipe: str, name: str) -> str:

@@ -6,12 +6,12 @@ Command line over file over recipe default over default. Everything is known bef
 import dataclasses
 import difflib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hfpipe.config.arguments import ACCEPTED, REFUSED
-from hfpipe.config.argv import CONFIG_KEY, CommandLine, read_argv
+from hfpipe.config.argv import CONFIG_KEY, CommandLine, leave_out, read_argv
 from hfpipe.config.given import Given, Origin
 from hfpipe.config.keys import TRAINER_SECTION, Key, read_keys, read_retired, suggest_key
 from hfpipe.config.plan import plan_values
@@ -60,6 +60,11 @@ def load_config(argv: Sequence[str], *, recipe: str | None = None) -> RunConfig:
     for warning in find_warnings(settled):
         logger.warning(warning)
     return _build(settled, command)
+
+
+def without_settings(argv: Sequence[str], keys: Collection[str]) -> list[str]:
+    """Return the words of a command line without those of the settings `keys`."""
+    return leave_out(argv, keys, _is_switch)
 
 
 def _is_switch(key: str) -> bool | None:

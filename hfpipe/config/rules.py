@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from hfpipe.config.baseline_models import OWN_CLASSIFIERS, OWN_LANGUAGE_MODELS, TEXTCNN
+from hfpipe.config.baseline_rules import check_baselines
+from hfpipe.config.cleaning import check_cleaning, find_cleaning_warnings
 from hfpipe.config.effects import find_idle_settings
 from hfpipe.config.hub_rules import check_hub
 from hfpipe.config.installed import find_package
@@ -11,11 +14,14 @@ from hfpipe.config.optimizers import check_optimizer
 from hfpipe.config.plan import LOWER_IS_BETTER, find_metrics
 from hfpipe.config.remote_code import check_remote_code
 from hfpipe.config.schedules import METRIC_SCHEDULES, check_schedule
-from hfpipe.config.sections import FINETUNE, MULTI_LABEL, REGRESSION
+from hfpipe.config.sections import FINETUNE, MULTI_LABEL, PRETRAIN, REGRESSION
 from hfpipe.config.settled import Settled
 from hfpipe.config.streaming import check_streaming
+from hfpipe.config.threshold_aims import check_thresholds
 from hfpipe.errors import Problem
 
+# one thing: the second name is that of transformers 5.23
+_CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")
 _DATASETS = ("demo:imdb",)
 _DEMO_MODELS = ("demo:minilm",)
 # Reporters whose package has another name, or more than one, are left to transformers.
@@ -35,6 +41,9 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_problem(settled),
         *_check_windows(settled),
         *_check_reporters(settled),
+        *check_cleaning(settled),
+        *check_baselines(settled),
+        *check_thresholds(settled),
         *check_streaming(settled),
         *check_mixture(settled),
         *check_hub(settled),
@@ -47,12 +56,13 @@ def find_conflicts(settled: Settled) -> list[Problem]:
 
 def find_warnings(settled: Settled) -> list[str]:
     """Return a line for each combination that is allowed and rarely meant."""
+    warnings = list(find_cleaning_warnings(settled))
     if settled.has("class_weights") and settled.get("label_smoothing_factor"):
-        return [
+        warnings.append(
             "class_weights beside label_smoothing_factor: the probabilities of the model will be distorted "
             "(pytorch issue 104776); drop one of them if you need probabilities"
-        ]
-    return []
+        )
+    return warnings
 
 
 def _by_strength(settled: Settled, first: str, second: str) -> tuple[str, str]:
@@ -77,9 +87,16 @@ def _check_sources(settled: Settled) -> Iterator[Problem]:
 
 def _check_model(settled: Settled) -> Iterator[Problem]:
     name = settled.get("model_name_or_path")
-    if name is None and settled.recipe == FINETUNE:
-        remedy = "set it to a folder, a name on the Hub, or demo:minilm"
+    if name is None and settled.recipe == FINETUNE and not settled.is_given("model_type"):
+        remedy = "set it to a folder, a name on the Hub, or demo:minilm; for a new model set model_type"
         yield Problem("model_name_or_path", "", "no model to fine-tune is given", remedy)
+    if name is None and settled.recipe == PRETRAIN and settled.get("model_type") == TEXTCNN:
+        rule = "judges texts and continues none"
+        yield settled.problem("model_type", rule, f"use {' or '.join(OWN_LANGUAGE_MODELS)}, or one of transformers")
+    for key in _CHECKPOINTING:
+        if name is None and settled.get("model_type") in OWN_CLASSIFIERS and settled.get(key):
+            rule = f"{settled.get('model_type')} has little to leave out of memory, and does not know it"
+            yield settled.problem(key, rule, "remove it")
     if name is None and settled.get("use_peft"):
         rule = "an adapter changes a model that is there, and none is named"
         yield settled.problem("use_peft", rule, "set model_name_or_path, or train all weights")

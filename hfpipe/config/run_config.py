@@ -37,6 +37,11 @@ class RunConfig:
             return Path(self.training.output_dir).expanduser()
         return Path("runs") / (_run_name(self.config_file) if self.config_file else self.recipe)
 
+    @property
+    def split_seed(self) -> int:
+        """What decides the validation split and the samples."""
+        return self.training.seed if self.data.split_seed is None else self.data.split_seed
+
     def sections(self) -> dict[str, Mapping[str, object]]:
         """Return the values by section and key, `trainer` last."""
         return {

@@ -1,6 +1,7 @@
 """What `lr_scheduler_kwargs` may hold: the arguments of the chosen schedule, read from the installed source.
 
-Nothing of transformers or torch is imported. A schedule that the source does not show is left to Trainer.
+Nothing of transformers or torch is imported. A schedule that the source does not show is left to Trainer; those of
+`decays` are hfpipe's own.
 """
 
 import ast
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from hfpipe.config.decays import ARGUMENTS, DECAYS, find_decay_problems
 from hfpipe.config.installed import read_source
 from hfpipe.config.settled import Settled
 from hfpipe.errors import Problem
@@ -46,6 +48,9 @@ def check_schedule(settled: Settled) -> Iterator[Problem]:
     for key in schedule.needs:
         if key not in given:
             yield settled.problem("lr_scheduler_type", f"needs {key}", f"add lr_scheduler_kwargs: {{{key}: 100}}")
+    if name in DECAYS:
+        for key, rule, remedy in find_decay_problems(name, given, streaming=bool(settled.get("streaming"))):
+            yield settled.problem(key, rule, remedy)
     yield from _check_floor(settled, name, schedule, given)
     yield from _check_mode(settled, name, given)
 
@@ -78,15 +83,16 @@ def _check_mode(settled: Settled, name: str, given: Mapping[str, object]) -> Ite
 
 @cache
 def read_schedules() -> Mapping[str, Schedule]:
-    """Return the schedules of the installed transformers by their `lr_scheduler_type`."""
+    """Return the schedules of the installed transformers, and hfpipe's own, by their `lr_scheduler_type`."""
     tree = ast.parse(read_source("transformers", "optimization.py"))
     names = _read_names(ast.parse(read_source("transformers", "trainer_utils.py")))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return {
+    installed = {
         names[member]: _read_schedule(functions[function], tree)
         for member, function in _read_table(tree).items()
         if member in names and function in functions
     }
+    return {**installed, **dict.fromkeys(DECAYS, Schedule(takes=ARGUMENTS, needs=()))}
 
 
 def _read_names(tree: ast.Module) -> dict[str, str]:

@@ -6,6 +6,7 @@ The dataclass field is the only home of a default. A name stands once over all s
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hfpipe.config.baseline_models import BASELINES, MAJORITY, TFIDF
 from hfpipe.config.data_settings import MULTI_LABEL, REGRESSION, SINGLE_LABEL, DataSettings
 from hfpipe.config.model_settings import ModelSettings
 from hfpipe.config.setting import FINETUNE, PRETRAIN, Change, Setting, setting
@@ -46,7 +47,12 @@ class TrainingSettings:
         "Checkpoint of this run to go on from, or one on the Hub as repository@revision; without it the newest one.",
         change="free",
     )
-    seed: int = setting(42, "Seed of the split, the data order, new weights and dropout.", minimum=0, maximum=2**32 - 1)
+    seed: int = setting(
+        42,
+        "Seed of the data order, new weights and dropout, and of the split where split_seed is not given.",
+        minimum=0,
+        maximum=2**32 - 1,
+    )
     num_processes: int | None = setting(
         None,
         "Processes the run must have; it stops where the launcher started another number.",
@@ -94,16 +100,47 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is shown after training, beside the scores."""
+    """How the finished model is judged, and what is shown beside its scores."""
 
+    calibrate: bool = setting(
+        True,
+        "Fit a temperature on the validation part, so that probabilities are as high as the share that is right; "
+        "predict divides the logits by it.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
+    threshold_for: str | None = setting(
+        None,
+        "What the probability from which on a label is given is chosen for, on the validation part: f1, "
+        "precision_at_recall=0.9, recall_at_precision=0.9, or cost=1:5, the costs of a false alarm and of a miss; "
+        "without it a half. For two labels, of which the second has the threshold, and for several labels a row.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
+    baselines: tuple[str, ...] = setting(
+        (MAJORITY, TFIDF),
+        "Simpler models trained on the same rows, which the model is compared with after training; '[]' for none. Of "
+        "language models lstm and gru, none unless asked for.",
+        change="free",
+        choices=BASELINES,
+    )
     sample_texts: tuple[str, ...] = setting(
         (), "Texts classified by the finished model and shown.", change="free", recipes=(FINETUNE,)
     )
     sample_prompts: tuple[str, ...] = setting(
-        (), "Prompts continued by the finished model and shown.", change="free", recipes=(PRETRAIN,)
+        (),
+        "Prompts continued at every evaluation and by the finished model, shown and kept for the report.",
+        change="free",
+        recipes=(PRETRAIN,),
     )
     sample_max_new_tokens: int = setting(
         60, "Tokens in each continuation.", minimum=1, change="free", recipes=(PRETRAIN,)
+    )
+    score_test: bool = setting(
+        True,
+        "Score the test part at the end. While it is false the part is held back; made true on a finished run, the "
+        "same command scores it without a further step.",
+        change="completing",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 PRETRAIN = "pretrain_causal_lm"
 FINETUNE = "finetune_classifier"
 
-Change = Literal["identity", "extendable", "splitting", "free"]
+Change = Literal["identity", "extendable", "splitting", "completing", "free"]
 
 
 @dataclass(frozen=True)

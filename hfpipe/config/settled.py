@@ -68,5 +68,5 @@ def read_defaults(recipe: str) -> Settled:
     for settings in SECTIONS.values():
         values |= {field.name: field.default for field in dataclasses.fields(settings)}
     origins = dict.fromkeys(values, Origin("default"))
-    defaults = RECIPES[recipe].defaults
+    defaults = {**RECIPES[recipe].defaults, **RECIPES[recipe].settings}
     return Settled(recipe, {**values, **defaults}, {**origins, **dict.fromkeys(defaults, Origin("recipe"))})

@@ -46,11 +46,13 @@ class SignalWatch:
     """The handler of the signals that stop a run; `received` is the first that came, else 0.
 
     `tell_others(code, message)` tells the other processes that this one is about to leave; 0 is to be expected.
+    `has_met_others` once they have been asked for, reached or not: a process may open several sessions.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self.tell_others: Callable[[int, str], None] = _tell_nobody
+        self.has_met_others = False
         self._only_notes = False
         self._leaving = threading.RLock()
         self._is_leaving = False

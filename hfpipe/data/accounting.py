@@ -16,10 +16,14 @@ EXAMPLES = 3
 
 REASONS: Mapping[str, str] = {
     "empty": "empty text",
+    "emptied": "nothing left of the text after cleaning_steps",
     "unlabelled": "no label",
     "in_validation_or_test": "text stands in the validation or test part",
     "conflicting": "same text with different labels",
     "duplicate": "same text as an earlier row",
+    "near_validation_or_test": "text nearly that of a validation or test row",
+    "near_duplicate": "text nearly that of an earlier row with the same label",
+    "near_conflicting": "text nearly that of an earlier row with another label",
     "held_out_for_validation": "held out for validation",
     "over_max_samples": "beyond the number of samples asked for",
     "beyond_mixture_share": "beyond its source's share of the mixture",
@@ -48,12 +52,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class PartAccount:
-    """The rows of one part: those read, those left out by reason, and those used that are worth a word."""
+    """The rows of one part: those read, those left out by reason, and those used that are worth a word.
+
+    `cleaned` are the cleaning steps in their order, each with the rows it changed.
+    """
 
     source: str
     read: int
     left_out: Mapping[str, Rows] = field(default_factory=dict)
     noted: Mapping[str, Rows] = field(default_factory=dict)
+    cleaned: tuple[tuple[str, Rows], ...] = ()
 
     @property
     def used(self) -> int:
@@ -70,10 +78,12 @@ class PartAccount:
 
     def to_json(self) -> dict[str, Any]:
         """Return the account for a record: every count with its example places."""
+        steps = [{"step": step, **_rows_json(rows)} for step, rows in self.cleaned]
         return {
             "source": self.source,
             "read": self.read,
             "used": self.used,
+            **({"cleaned": steps} if steps else {}),
             "left_out": {reason: _rows_json(rows) for reason, rows in self.left_out.items()},
             "noted": {reason: _rows_json(rows) for reason, rows in self.noted.items()},
         }
@@ -87,6 +97,9 @@ class PartAccount:
                 yield f"{part}: left out: {REASONS[reason]}: {rows.count:,} {_places(rows)}"
         for reason, rows in self.noted.items():
             yield f"{part}: kept: {REASONS[reason]}: {rows.count:,} {_places(rows)}"
+        with_text = self.read - self.left_out.get("empty", Rows(0)).count
+        for step, rows in self.cleaned:
+            yield f"{part}: {rows.count:,} of {with_text:,} texts changed by {step} {_places(rows)}".rstrip()
 
 
 @dataclass(frozen=True)

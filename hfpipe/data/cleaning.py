@@ -26,6 +26,7 @@ def take_rows(table: Table, ids: np.ndarray) -> Table:
         labels=_taken(table.labels, ids),
         label_sets=_taken(table.label_sets, ids),
         numbers=_taken(table.numbers, ids),
+        slices={name: _taken(values, ids) for name, values in table.slices.items()},
         places=table.places.take(ids),
     )
 

@@ -22,14 +22,20 @@ _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "
 ONLY_OTHER = "the only other column"
 # beside white space: joiners, marks of direction and of byte order, as copied from web pages
 _SEEN = re.compile(r"[^\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_KEYS = {"text": "text_column_names", "label": "label_column_name", "second text": "text_pair_column_name"}
+_KEYS = {
+    "text": "text_column_names",
+    "label": "label_column_name",
+    "second text": "text_pair_column_name",
+    "slice": "slice_column_names",
+}
 
 
 @dataclass(frozen=True)
 class ColumnChoice:
     """The columns in use, how each was found ('as set', 'by its name', 'the only other column'), and those not read.
 
-    The columns `texts`, joined in their order with `text_delimiter`, are the text; `text_pair` is a second one.
+    The columns `texts`, joined in their order with `text_delimiter`, are the text; `text_pair` is a second one. What
+    stands in `slices` is kept beside the rows, for the report.
     """
 
     texts: tuple[str, ...]
@@ -39,16 +45,19 @@ class ColumnChoice:
     unread: tuple[str, ...] = ()
     text_delimiter: str = " "
     text_pair: str | None = None
+    slices: tuple[str, ...] = ()
 
     @property
     def in_use(self) -> tuple[str, ...]:
-        """The text columns and, where there are such, the columns of the second text and of the label."""
-        return (*self.texts, *(column for column in (self.text_pair, self.label) if column is not None))
+        """The text columns and, where there are such, the columns of the second text, of the label and of slices."""
+        others = (column for column in (self.text_pair, self.label) if column is not None)
+        return (*self.texts, *others, *self.slices)
 
     def repeated(self) -> "ColumnRequest":
         """Return the request for the same columns in another file."""
         labelled = self.label is not None
-        return ColumnRequest(self.texts, self.label, labelled, True, self.text_delimiter, self.text_pair)
+        pair, slices = self.text_pair, self.slices
+        return ColumnRequest(self.texts, self.label, labelled, True, self.text_delimiter, pair, slices)
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice for a record."""
@@ -59,6 +68,7 @@ class ColumnChoice:
             "text_pair": self.text_pair,
             "label": self.label,
             "label_found": self.label_found,
+            "slices": list(self.slices),
             "unread": list(self.unread),
         }
 
@@ -67,15 +77,16 @@ class ColumnChoice:
         text = f"text {' + '.join(map(repr, self.texts))} ({self.text_found})"
         pair = "" if self.text_pair is None else f", second text {self.text_pair!r} (set by {_KEYS['second text']})"
         label = "" if self.label is None else f", label {self.label!r} ({self.label_found})"
+        slices = f", slices {', '.join(map(repr, self.slices))} (set by {_KEYS['slice']})" if self.slices else ""
         unread = f"; not read: {shorten_list(self.unread)}" if self.unread else ""
-        return f"columns: {text}{pair}{label}{unread}"
+        return f"columns: {text}{pair}{label}{slices}{unread}"
 
 
 @dataclass(frozen=True)
 class ColumnRequest:
     """The columns as set (None: find them), whether a label is needed, and whether another file named them first.
 
-    `text_pair` None means that there is no second text.
+    `text_pair` None means that there is no second text. `slices` never decide which columns the others are.
     """
 
     texts: tuple[str, ...] | None
@@ -84,11 +95,12 @@ class ColumnRequest:
     is_repeated: bool = False
     text_delimiter: str = " "
     text_pair: str | None = None
+    slices: tuple[str, ...] = ()
 
     def given(self, role: str) -> tuple[str, ...] | None:
-        """Return the columns wanted for 'text', 'second text' or 'label'."""
-        if role == "text":
-            return self.texts
+        """Return the columns wanted for 'text', 'second text', 'label' or 'slice'."""
+        if role in ("text", "slice"):
+            return self.texts if role == "text" else self.slices
         column = self.label if role == "label" else self.text_pair
         return None if column is None else (column,)
 
@@ -108,7 +120,7 @@ def choose_columns(
         _complete_pair(free, found, request)
     problems = list(_twice_problems(request, found, name))
     if not problems:
-        checked = roles if request.text_pair is None else ("text", "second text", *roles[1:])
+        checked = ("text", *(("second text",) if request.text_pair is not None else ()), *roles[1:], "slice")
         problems = [problem for role in checked for problem in _problems(role, request, (name, header), found)]
     for problem in problems:
         findings.add("columns", name, problem)
@@ -117,10 +129,12 @@ def choose_columns(
 
 def _choice(header: Sequence[str], request: ColumnRequest, found: dict[str, list[str]]) -> ColumnChoice:
     texts, label = tuple(found["text"]), found["label"][0] if request.labelled else None
-    unread = tuple(column for column in header if column not in (*texts, request.text_pair, label))
+    unread = tuple(column for column in header if column not in (*texts, request.text_pair, label, *request.slices))
     label_found = "" if label is None else _how("label", request.label, label)
     text_found = _how("text", request.texts, texts[0])
-    return ColumnChoice(texts, label, text_found, label_found, unread, request.text_delimiter, request.text_pair)
+    return ColumnChoice(
+        texts, label, text_found, label_found, unread, request.text_delimiter, request.text_pair, request.slices
+    )
 
 
 def is_empty(value: object) -> bool:
@@ -183,6 +197,20 @@ def _twice_problems(request: ColumnRequest, found: dict[str, list[str]], name: s
             yield Problem(place, f"column {column!r}", f"is {role} and second text at once", _remedy("second text"))
     if request.labelled and len(label) == 1 and label[0] in (texts or found["text"][:1]):
         yield Problem(place, f"column {label[0]!r}", "is text and label at once", _remedy("label"))
+    # where several may be it, that is what is told
+    chosen = {role: columns for role, columns in found.items() if len(columns) == 1 or request.given(role)}
+    yield from _slice_problems(request, chosen, place)
+
+
+def _slice_problems(request: ColumnRequest, chosen: dict[str, list[str]], place: str) -> Iterator[Problem]:
+    """Yield slice columns that stand twice, or that make a slice of every text or what each class shows anyway."""
+    others = {**chosen, "second text": [] if request.text_pair is None else [request.text_pair]}
+    for column in dict.fromkeys(request.slices):
+        if (times := request.slices.count(column)) > 1:
+            yield Problem(place, f"column {column!r}", f"named {times} times", _remedy("slice"))
+        for role in (role for role, columns in others.items() if column in columns):
+            rule = f"is {role} and slice at once"
+            yield Problem(place, f"column {column!r}", rule, f"leave it out of {_KEYS['slice']}")
 
 
 def _problems(
@@ -200,7 +228,9 @@ def _missing_problem(role: str, column: str, table: tuple[str, Sequence[str]], *
     name, header = table
     value, there = f"no column {column!r}", f"the columns are {shorten_list(map(shorten, header))}"
     remedy = f"name the {role} column as in the first training file"
-    if not is_repeated:
+    if role == "slice":
+        remedy = _nearest(role, column, header) or f"leave it out of {_KEYS['slice']}, or add the column"
+    elif not is_repeated:
         remedy = _nearest(role, column, header) or _remedy(role)
     return Problem(place_of_header(name), value, there, remedy)
 

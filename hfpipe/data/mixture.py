@@ -13,10 +13,11 @@ from fractions import Fraction
 import numpy as np
 
 from hfpipe.config.mixture import MixtureSource
-from hfpipe.data.accounting import PartAccount, Rows
+from hfpipe.data.accounting import EXAMPLES, PartAccount, Rows
 from hfpipe.data.cleaning import take_rows
 from hfpipe.data.findings import Findings
 from hfpipe.data.places import Places
+from hfpipe.data.slices import join_slices
 from hfpipe.data.sources import PartSource, Sources
 from hfpipe.data.splits import Strata, apportion, seeded_order
 from hfpipe.data.table import Table
@@ -93,6 +94,7 @@ def join_tables(named: Sequence[MixtureSource], tables: Sequence[Table], finding
         text_pairs=[text for part in pairs for text in part] if pairs else None,
         label_sets=[labels for table in tables for labels in table.label_sets],
         numbers=[number for table in tables for number in table.numbers],
+        slices=join_slices([table.slices for table in tables]),
     )
 
 
@@ -114,10 +116,17 @@ def _join_accounts(accounts: Sequence[PartAccount]) -> PartAccount:
     left_out: dict[str, Rows] = {}
     for account in accounts:
         for reason, rows in account.left_out.items():
-            before = left_out.get(reason, Rows(0))
-            left_out[reason] = Rows(before.count + rows.count, (*before.examples, *rows.examples)[:3])
+            left_out[reason] = _join_rows([left_out.get(reason, Rows(0)), rows])
     names = ", ".join(account.source for account in accounts)
-    return PartAccount(names, sum(account.read for account in accounts), left_out)
+    read = sum(account.read for account in accounts)
+    # the steps are those of the run, the same for every source
+    by_step = zip(*(account.cleaned for account in accounts), strict=True)
+    cleaned = tuple((each[0][0], _join_rows([rows for _, rows in each])) for each in by_step)
+    return PartAccount(names, read, left_out, cleaned=cleaned)
+
+
+def _join_rows(parts: Sequence[Rows]) -> Rows:
+    return Rows(sum(rows.count for rows in parts), tuple(place for rows in parts for place in rows.examples)[:EXAMPLES])
 
 
 def find_source_ids(places: Places, shares: Sequence[SourceShare]) -> np.ndarray:

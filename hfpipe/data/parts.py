@@ -7,15 +7,17 @@ text stands in another part, repeats and contradictions are left out of it, and 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.mixture import read_mixture
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, PartAccount, fingerprint
 from hfpipe.data.cleaning import clean_tables
 from hfpipe.data.columns import ColumnChoice, ColumnRequest
+from hfpipe.data.deduplication import deduplicate_tables
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import LabelShape
 from hfpipe.data.label_names import list_labels
@@ -33,6 +35,7 @@ from hfpipe.data.mixture import (
 from hfpipe.data.places import Places
 from hfpipe.data.records import Reading
 from hfpipe.data.selection import select_rows
+from hfpipe.data.slices import describe_slices
 from hfpipe.data.sources import PartSource, Sources, find_sources
 from hfpipe.data.splits import Strata
 from hfpipe.data.table import Table, TableRequest, read_table
@@ -55,13 +58,15 @@ class LabelledPart:
     """Texts, second texts where there are such, and targets, in the order of the files.
 
     `targets` are label ids, int64 (rows,); of several labels a row float32 (rows, labels) of 0.0 and 1.0; of numbers
-    to predict float32 (rows,).
+    to predict float32 (rows,). `slices` are the values of further columns by name, '' where a row has none; the
+    training part has none of them.
     """
 
     texts: list[str]
     text_pairs: list[str] | None
     targets: np.ndarray
     places: Places
+    slices: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,13 @@ def load_labelled_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
     findings = Findings()
     sources, raw, shares = _read(settings, findings, labelled=True, cache_dir=cache_dir)
     targets = find_targets(raw, settings, brought=dict(sources.label_names), findings=findings)
-    tables = clean_tables(raw)
+    tables = deduplicate_tables(clean_tables(raw), settings.cleaning_steps)
     _check_rows(tables, findings)
     strata = _find_strata(tables, targets, settings=settings, seed=seed, findings=findings)
     strata = _by_source(strata, tables, shares)
     selected = select_rows(tables, strata, settings=settings, seed=seed)
     selected["train"] = share_rows(selected["train"], shares, findings, seed=seed)
+    selected["train"] = replace(selected["train"], slices={})
     parts = {name: _labelled_part(table, targets) for name, table in selected.items()}
     summary = _labelled_summary(_summary(selected, sources, findings), parts, targets)
     of_parts = (parts["train"], parts["validation"], parts.get("test"))
@@ -139,7 +145,7 @@ def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
     """
     findings = Findings()
     sources, raw, shares = _read(settings, findings, labelled=False, cache_dir=cache_dir)
-    tables = clean_tables(raw)
+    tables = deduplicate_tables(clean_tables(raw), settings.cleaning_steps)
     _check_rows(tables, findings)
     if not findings and "validation" not in tables:
         _check_document_count(tables["train"], findings)
@@ -192,8 +198,12 @@ def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *
         text_delimiter=settings.text_column_delimiter,
         text_pair=settings.text_pair_column_name,
     )
-    train = read_table(sources.train, TableRequest(columns, reading, shape), findings)
-    request = TableRequest(columns if train.columns is None else train.columns.repeated(), reading, shape)
+    slices, steps = settings.slice_column_names, select_text_steps(settings.cleaning_steps)
+    # of the training files they are needed where validation rows come from there
+    of_train = columns if sources.validation is not None else replace(columns, slices=slices)
+    train = read_table(sources.train, TableRequest(of_train, reading, shape, steps), findings)
+    wanted = replace(columns if train.columns is None else train.columns.repeated(), slices=slices)
+    request = TableRequest(wanted, reading, shape, steps)
     others = {"validation": sources.validation, "test": sources.test}
     tables = {name: read_table(source, request, findings) for name, source in others.items() if source is not None}
     return {"train": train, **tables}
@@ -247,7 +257,7 @@ def _report_single_documents(train: Table, findings: Findings) -> None:
 
 
 def _labelled_part(table: Table, targets: Targets) -> LabelledPart:
-    return LabelledPart(table.texts, table.text_pairs, targets.encode(table), table.places)
+    return LabelledPart(table.texts, table.text_pairs, targets.encode(table), table.places, table.slices)
 
 
 def _labelled_summary(summary: DataSummary, parts: Mapping[str, LabelledPart], targets: Targets) -> DataSummary:
@@ -259,6 +269,7 @@ def _labelled_summary(summary: DataSummary, parts: Mapping[str, LabelledPart], t
     accounts = {name: _noting_unlabelled(account, parts[name]) for name, account in summary.parts.items()}
     label_counts = dict(zip(targets.names, of_label, strict=False))
     notes = (*summary.notes, *_unseen_labels(label_counts)) if statistics else summary.notes
+    notes = (*notes, *describe_slices({name: part.slices for name, part in parts.items()}))
     return replace(summary, parts=accounts, label_counts=label_counts, statistics=statistics, notes=notes)
 
 

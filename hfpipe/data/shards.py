@@ -17,6 +17,7 @@ import pyarrow
 import pyarrow.parquet
 from huggingface_hub.errors import HTTPError
 
+from hfpipe.data.cleaning_steps import apply_steps
 from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns, is_empty
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of
@@ -57,14 +58,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardReading:
-    """How rows of shards become texts."""
+    """How rows of shards become texts, and the steps that clean these."""
 
     columns: ColumnRequest
     reading: Reading
+    cleaning: tuple[str, ...] = ()
 
 
 class Row(NamedTuple):
-    """A row of a shard: the line it begins on, and its text, None where it has none but white space."""
+    """A row of a shard: the line it begins on, and its cleaned text, None where it has none but white space."""
 
     line: int
     text: str | None
@@ -104,7 +106,7 @@ def read_rows(shard: Shard, reading: ShardReading, *, from_row: int = 0) -> Iter
         read = _parquet_records if shard.is_parquet else _text_records
         records = read(shard, file, reading, from_row=from_row)
         for record, columns in records:
-            yield Row(record.line, _text_of(record, columns, shard))
+            yield Row(record.line, _clean(_text_of(record, columns, shard), reading.cleaning))
 
 
 def _parquet_records(
@@ -155,6 +157,13 @@ def _text_of(record: Record, columns: ColumnChoice, shard: Shard) -> str | None:
         if not is_empty(value):
             texts.append(str(value))
     return columns.text_delimiter.join(texts) if texts else None
+
+
+def _clean(text: str | None, steps: tuple[str, ...]) -> str | None:
+    if text is None or not steps:
+        return text
+    cleaned = apply_steps(text, steps)
+    return None if is_empty(cleaned) else cleaned
 
 
 def _open_text(shard: Shard, file: Path | IO[bytes], reading: ShardReading, findings: Findings) -> RecordStream:

@@ -8,6 +8,7 @@ cannot be counted or compared ahead; that is said once, and `run.json` has the c
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, FileFingerprint, PartAccount, Rows
 from hfpipe.data.columns import ColumnRequest
@@ -38,7 +39,7 @@ class StreamedParts:
 def load_streamed_parts(
     settings: DataSettings, *, seed: int, processes: int = 1, cache_dir: str | None = None
 ) -> StreamedParts:
-    """Return the parts of a run under `streaming`; only what validates and tests is read.
+    """Return the parts of a run under `streaming`; only what validates and tests is read. `seed` orders the shards.
 
     Raises:
         DataError: If files are empty or cannot be read, there are fewer shards than processes, or nothing is held out.
@@ -50,12 +51,14 @@ def load_streamed_parts(
         settings.text_column_names, None, labelled=False, text_delimiter=settings.text_column_delimiter
     )
     reading = ShardReading(
-        request, Reading(settings.field_delimiter, settings.document_per, settings.encoding, SURVEYED_LINES)
+        request,
+        Reading(settings.field_delimiter, settings.document_per, settings.encoding, SURVEYED_LINES),
+        select_text_steps(settings.cleaning_steps),
     )
     columns = choose_shard_columns(train[0], reading)
     reading = replace(reading, columns=columns.repeated())
     fraction = 0.0 if "validation" in shards else settings.validation_fraction
-    corpus = Corpus(train, reading, seed, fraction)
+    corpus = Corpus(train, reading, seed, fraction, split_seed=settings.split_seed)
     limits = {"validation": settings.max_eval_samples, "test": settings.max_predict_samples}
     found = {name: read_first(shards[name], reading, limits[name]) for name in limits if name in shards}
     parts = {name: _part(documents) for name, (documents, _) in found.items()}

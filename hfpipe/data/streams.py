@@ -31,8 +31,8 @@ _DRAW_BYTES = 8
 class Corpus:
     """The training shards in the order of their names, how they are read, and which documents are not trained on.
 
-    A document is held out where the draw of its text falls below `held_out_fraction` (0: none); `elsewhere` are the
-    digests of texts of other parts.
+    A document is held out where the draw of its text, by `split_seed` (None: by `seed`), falls below
+    `held_out_fraction` (0: none); `elsewhere` are the digests of texts of other parts.
     """
 
     shards: tuple[Shard, ...]
@@ -40,6 +40,7 @@ class Corpus:
     seed: int
     held_out_fraction: float
     elsewhere: Set[bytes] = frozenset()
+    split_seed: int | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -55,7 +56,8 @@ class Corpus:
         """Return what becomes of a document with this text."""
         if text is None:
             return EMPTY
-        if self.held_out_fraction and is_held_out(text, self.held_out_fraction, seed=self.seed):
+        seed = self.seed if self.split_seed is None else self.split_seed
+        if self.held_out_fraction and is_held_out(text, self.held_out_fraction, seed=seed):
             return HELD_OUT
         return ELSEWHERE if self.elsewhere and digest(text) in self.elsewhere else USED
 

@@ -5,7 +5,7 @@ Labels of CSV files are texts; other formats bring types, and a part that mixes 
 those that are not empty; a row is empty where all are, or where its second text is.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
@@ -19,7 +19,9 @@ from hfpipe.data.places import Places, PlacesBuilder
 from hfpipe.data.progress import progress_options
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile, place_of
 from hfpipe.data.records import Reading, open_records
+from hfpipe.data.slices import SliceColumns, find_slice_problems
 from hfpipe.data.sources import PartSource
+from hfpipe.data.text_cleaner import TextCleaner
 from hfpipe.errors import Problem
 
 
@@ -28,7 +30,8 @@ class Table:
     """The rows of a part that have a text and, in a labelled part, a label.
 
     By the shape of the labels one of `labels`, `label_sets` (sorted, possibly empty) and `numbers` is filled, none in
-    a part without labels. `text_pairs` are the second texts, None where there are none.
+    a part without labels. `text_pairs` are the second texts, None where there are none; `slices` the values of further
+    columns by name, '' where a row has none.
     """
 
     texts: list[str]
@@ -39,6 +42,7 @@ class Table:
     text_pairs: list[str] | None = None
     label_sets: list[tuple[str, ...]] = field(default_factory=list)
     numbers: list[float] = field(default_factory=list)
+    slices: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def answers(self) -> Sequence[Hashable]:
@@ -53,11 +57,12 @@ class Table:
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What to read from files, and how."""
+    """What to read from files, how, and the steps that clean the texts of a row."""
 
     columns: ColumnRequest
     reading: Reading
     shape: LabelShape = ONE_LABEL
+    cleaning: tuple[str, ...] = ()
 
 
 @dataclass
@@ -65,17 +70,20 @@ class _Rows:
     """Rows as they come in; becomes a `Table` when the last file is read."""
 
     labels: LabelColumn
+    cleaner: TextCleaner
     texts: list[str] = field(default_factory=list)
     text_pairs: list[str] = field(default_factory=list)
     places: PlacesBuilder = field(default_factory=PlacesBuilder)
+    slices: SliceColumns = field(default_factory=SliceColumns)
     read: int = 0
     empty: Rows = field(default_factory=lambda: Rows(0))
+    emptied: Rows = field(default_factory=lambda: Rows(0))
     partly_empty: Rows = field(default_factory=lambda: Rows(0))
 
 
 def read_table(source: PartSource, request: TableRequest, findings: Findings) -> Table:
     """Return all rows of a part; rows without text or label are counted, what is wrong goes to `findings`."""
-    rows = _Rows(LabelColumn(request.shape))
+    rows = _Rows(LabelColumn(request.shape), TextCleaner(request.cleaning))
     columns: ColumnChoice | None = None
     with tqdm(desc="reading", unit=" rows", **progress_options()) as bar:
         for file in source.files:
@@ -103,12 +111,13 @@ def _state(file: SourceFile) -> tuple[int, int]:
 
 
 def _table(source: PartSource, rows: _Rows, columns: ColumnChoice | None) -> Table:
-    account = PartAccount(_source_name(source), rows.read)
-    account = account.without("empty", rows.empty).without("unlabelled", rows.labels.unlabelled)
+    account = PartAccount(_source_name(source), rows.read, cleaned=rows.cleaner.changed)
+    account = account.without("empty", rows.empty).without("emptied", rows.emptied)
+    account = account.without("unlabelled", rows.labels.unlabelled)
     pairs = rows.text_pairs if columns is not None and columns.text_pair is not None else None
     found = rows.labels
-    places = rows.places.build()
-    return Table(rows.texts, found.labels, places, account, columns, pairs, found.label_sets, found.numbers)
+    places, slices = rows.places.build(), rows.slices.values
+    return Table(rows.texts, found.labels, places, account, columns, pairs, found.label_sets, found.numbers, slices)
 
 
 def _open(
@@ -152,24 +161,32 @@ def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], 
     others = [problem for column in wanted if (problem := find_type_problem(record, column, file.name))]
     for problem in others:
         findings.add("texts of another type", file.name, problem)
-    if others:
+    ungrouped = list(find_slice_problems(record, columns, file.name))
+    for problem in ungrouped:
+        findings.add("values that make no slice", file.name, problem)
+    if others or ungrouped:
         return
     parts = [record.values[column] for column in columns.texts]
     text = join_texts(parts, columns.text_delimiter)
-    pair = record.values[columns.text_pair] if columns.text_pair is not None else None
-    if not text or (columns.text_pair is not None and is_empty(pair)):
-        rows.empty = rows.empty.also(place_of(file.name, record.line))
+    pairs = [str(record.values[columns.text_pair] or "")] if columns.text_pair is not None else []
+    place = place_of(file.name, record.line)
+    if any(map(is_empty, (text, *pairs))):
+        rows.empty = rows.empty.also(place)
+        return
+    text, *pairs = rows.cleaner.clean((text, *pairs), place)
+    if any(map(is_empty, (text, *pairs))):
+        rows.emptied = rows.emptied.also(place)
         return
     if columns.label is not None:
         label = record.values[columns.label]
         if not rows.labels.take(label, (file, record.line, columns.label), findings):
             return
     if len(parts) > 1 and any(map(is_empty, parts)):
-        rows.partly_empty = rows.partly_empty.also(place_of(file.name, record.line))
+        rows.partly_empty = rows.partly_empty.also(place)
     rows.texts.append(text)
-    if columns.text_pair is not None:
-        rows.text_pairs.append(str(pair))
+    rows.text_pairs.extend(pairs)
     rows.places.add(file.name, record.line)
+    rows.slices.take(record, columns)
 
 
 def find_type_problem(record: Record, column: str, name: str) -> Problem | None:

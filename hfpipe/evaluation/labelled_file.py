@@ -24,7 +24,8 @@ from hfpipe.data.sources import PartSource
 from hfpipe.data.table import Table, TableRequest, read_table
 from hfpipe.data.targets import encode_table
 from hfpipe.errors import DataError, Problem
-from hfpipe.evaluation.metrics import ClassScore, compute_metrics, per_class_table
+from hfpipe.evaluation.classifier_scores import LogitReading, compute_scores
+from hfpipe.evaluation.metrics import ClassScore, per_class_table
 from hfpipe.inference.loading import LoadedClassifier
 from hfpipe.inference.predict import compute_logits
 from hfpipe.inference.texts import Text
@@ -63,7 +64,9 @@ class FileScores:
 
 
 def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_size: int = 32) -> FileScores:
-    """Return the scores of `classifier` on the rows of `file` that have a text and a label.
+    """Return the scores of `classifier` on the rows of `file` that have a text and a label, as its run has them.
+
+    Probabilities are calibrated where the run has done that; scores of labels by thresholds have names of their own.
 
     Raises:
         DataError: With all problems of the file, labels the model does not know among them.
@@ -72,7 +75,8 @@ def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_siz
     problem_type, names = classifier.problem_type, classifier.label_names
     targets = encode_table(table, problem_type=problem_type, label_names=names)
     logits = _run(classifier, table, batch_size)
-    metrics = {"loss": _loss(logits, targets, problem_type), **compute_metrics(problem_type, logits, targets)}
+    reading = LogitReading(problem_type, names, classifier.settings.temperature, classifier.settings.thresholds)
+    metrics = {"loss": _loss(logits, targets, problem_type), **compute_scores(reading, logits, targets)}
     per_class = () if problem_type == REGRESSION else per_class_table(problem_type, logits, targets, label_names=names)
     return FileScores(metrics, per_class, lines)
 
@@ -83,7 +87,8 @@ def _read(classifier: LoadedClassifier, file: LabelledFile) -> tuple[Table, tupl
     source = PartSource(PART, (SourceFile(file.path, str(file.path)),))
     reading = Reading(file.delimiter, encoding=file.encoding)
     shape = LabelShape(classifier.problem_type, _label_delimiter(classifier, file))
-    table = read_table(source, TableRequest(_columns(classifier, file), reading, shape), findings)
+    request = TableRequest(_columns(classifier, file), reading, shape, classifier.settings.cleaning_steps)
+    table = read_table(source, request, findings)
     _check_label_column(classifier, table, file)
     findings.raise_if_any()
     renamed = rename_labels(table, classifier.settings.label_names)

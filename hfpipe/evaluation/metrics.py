@@ -1,89 +1,25 @@
-"""The metrics of a run, each one function computed by scikit-learn, offered as `evaluate.Metric` objects.
+"""The metrics of a run by name, each one function computed by scikit-learn, and the tables made of them.
 
-`evaluate.load` is never called: it needs the network even for what it has cached. A metric is added as one
-function in the mapping of its problem below (its name is the metric's name), its name in the settings, and its test.
-Refuses (by assertion) empty or misshapen arrays; the loss is computed where the objective is known, not here.
-The decision worth knowing: averages are scikit-learn's defaults with `zero_division=0`, so a class that is in
-neither references nor predictions does not count, and one that is only predicted counts as 0.
+A metric is added as one function (`single_label.py`, `multi_label.py`, `regression.py`, or `probabilities.py` where it
+judges probabilities) in a mapping below (its name is the metric's name), its name in the settings, and its test.
+`evaluate_metrics.py` offers each as an `evaluate.Metric`. Refuses (by assertion) empty or misshapen arrays; the loss
+is computed where the objective is known, not here. The decision worth knowing: a metric that is not defined for the
+rows at hand is left out, for no number would be a true one.
 """
 
 import math
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
-from sklearn import metrics
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from hfpipe.errors import ConfigError, Problem
-from hfpipe.evaluation import multi_label, regression
+from hfpipe.evaluation import multi_label, probabilities, regression, single_label
+from hfpipe.evaluation.probabilities import find_undefined, to_probabilities
 
 Score = Callable[[np.ndarray, np.ndarray], float]
-"""Takes references and predictions, in scikit-learn's order: label ids or numbers (rows,), or labels (rows, labels)."""
-
-
-def accuracy(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the share of rows whose label is right."""
-    return float(metrics.accuracy_score(references, predictions))
-
-
-def balanced_accuracy(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean recall of the classes that occur in the references.
-
-    This is `balanced_accuracy_score` by its definition; that function warns of predicted classes
-    without references, which small validation parts make an everyday thing.
-    """
-    present = np.unique(references)
-    return float(metrics.recall_score(references, predictions, labels=present, average="macro", zero_division=0.0))
-
-
-def precision_macro(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the unweighted mean of the classes' precisions; a class never predicted has 0."""
-    return float(metrics.precision_score(references, predictions, average="macro", zero_division=0.0))
-
-
-def recall_macro(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the unweighted mean of the classes' recalls; a class that is only predicted has 0."""
-    return float(metrics.recall_score(references, predictions, average="macro", zero_division=0.0))
-
-
-def f1_macro(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the unweighted mean of the classes' F1."""
-    return float(metrics.f1_score(references, predictions, average="macro", zero_division=0.0))
-
-
-def f1_weighted(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean of the classes' F1, weighted by their rows in the references."""
-    return float(metrics.f1_score(references, predictions, average="weighted", zero_division=0.0))
-
-
-def mcc(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return Matthews' correlation coefficient (its generalisation by Gorodkin, 2004, for several classes).
-
-    It is 0 where references or predictions are constant, since no correlation is defined there.
-    """
-    if len(np.union1d(references, predictions)) == 1:
-        return 0.0  # what scikit-learn returns, after a warning
-    return float(metrics.matthews_corrcoef(references, predictions))
-
-
-def precision(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the precision of label id 1 of two labels."""
-    return float(metrics.precision_score(references, predictions, pos_label=1, zero_division=0.0))
-
-
-def recall(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the recall of label id 1 of two labels."""
-    return float(metrics.recall_score(references, predictions, pos_label=1, zero_division=0.0))
-
-
-def f1(references: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the F1 of label id 1 of two labels."""
-    return float(metrics.f1_score(references, predictions, pos_label=1, zero_division=0.0))
+"""Takes references and predictions, in scikit-learn's order: label ids or numbers (rows,), or labels (rows, labels);
+of those that judge probabilities, these (rows, labels) for predictions."""
 
 
 def _by_name(*scores: Score) -> Mapping[str, Score]:
@@ -91,11 +27,19 @@ def _by_name(*scores: Score) -> Mapping[str, Score]:
 
 
 CLASSIFICATION: Mapping[str, Score] = _by_name(
-    accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, mcc
+    single_label.accuracy,
+    single_label.balanced_accuracy,
+    single_label.precision_macro,
+    single_label.recall_macro,
+    single_label.f1_macro,
+    single_label.precision_weighted,
+    single_label.recall_weighted,
+    single_label.f1_weighted,
+    single_label.mcc,
 )
-"""Computed for every classifier."""
+"""Computed for every classifier of one label a row."""
 
-BINARY: Mapping[str, Score] = _by_name(precision, recall, f1)
+BINARY: Mapping[str, Score] = _by_name(single_label.precision, single_label.recall, single_label.f1)
 """Computed besides for a classifier of two labels; label id 1 is the positive one."""
 
 MULTI_LABEL_METRICS: Mapping[str, Score] = _by_name(
@@ -107,94 +51,88 @@ MULTI_LABEL_METRICS: Mapping[str, Score] = _by_name(
     multi_label.precision_macro,
     multi_label.recall_macro,
     multi_label.f1_macro,
+    multi_label.precision_weighted,
+    multi_label.recall_weighted,
     multi_label.f1_weighted,
     multi_label.f1_samples,
 )
 """Computed where a row has any number of labels."""
 
 REGRESSION_METRICS: Mapping[str, Score] = _by_name(
-    regression.mse, regression.rmse, regression.mae, regression.r2, regression.pearson, regression.spearman
+    regression.mse,
+    regression.rmse,
+    regression.mae,
+    regression.median_absolute_error,
+    regression.r2,
+    regression.pearson,
+    regression.spearman,
 )
 """Computed where a row has a number."""
+
+PROBABILITY_METRICS: Mapping[str, Mapping[str, Score]] = {
+    SINGLE_LABEL: _by_name(
+        probabilities.roc_auc,
+        probabilities.average_precision,
+        probabilities.log_loss,
+        probabilities.brier,
+        probabilities.ece,
+    ),
+    MULTI_LABEL: _by_name(
+        multi_label.roc_auc_micro,
+        multi_label.roc_auc_macro,
+        multi_label.average_precision_micro,
+        multi_label.average_precision_macro,
+        multi_label.log_loss,
+        multi_label.brier,
+        multi_label.ece,
+    ),
+    REGRESSION: {},
+}
+"""Computed besides, by problem, of probabilities instead of predictions."""
 
 LANGUAGE_MODEL: tuple[str, ...] = ("loss", "perplexity", "bits_per_byte")
 """The names `language_model_metrics` returns."""
 
-_BY_PROBLEM: Mapping[str, Mapping[str, Score]] = {
+PREDICTION_METRICS: Mapping[str, Mapping[str, Score]] = {
     SINGLE_LABEL: {**CLASSIFICATION, **BINARY},
     MULTI_LABEL: MULTI_LABEL_METRICS,
     REGRESSION: REGRESSION_METRICS,
 }
-_VALUES: Mapping[str, datasets.Value | datasets.List] = {
-    SINGLE_LABEL: datasets.Value("int64"),
-    MULTI_LABEL: datasets.List(datasets.Value("int8")),
-    REGRESSION: datasets.Value("float64"),
-}
-
-
-class ScikitLearnMetric(evaluate.Metric):
-    """One metric as an `evaluate.Metric` that keeps its rows in memory; make it with `load_metric`."""
-
-    def __init__(self, score: Score, problem_type: str, cache_dir: str) -> None:
-        self._score = score
-        self._value = _VALUES[problem_type]
-        super().__init__(config_name=score.__name__, keep_in_memory=True, cache_dir=cache_dir)
-
-    def _info(self) -> evaluate.MetricInfo:
-        described = (self._score.__doc__ or "").strip()
-        # Format numpy: scikit-learn would otherwise convert a list of Python integers for every metric.
-        features = datasets.Features({"predictions": self._value, "references": self._value})
-        # Format numpy: scikit-learn would otherwise convert a list of Python integers for every metric; evaluate has it
-        # for single values only.
-        kept = "numpy" if isinstance(self._value, datasets.Value) else None
-        return evaluate.MetricInfo(
-            description=described, citation="", inputs_description="", features=features, format=kept
-        )
-
-    def _compute(
-        self, *, predictions: np.ndarray | None = None, references: np.ndarray | None = None, **_: Any
-    ) -> dict[str, float]:
-        assert predictions is not None and references is not None
-        return {self._score.__name__: self._score(np.asarray(references), np.asarray(predictions))}
-
-
-def load_metric(name: str, problem_type: str = SINGLE_LABEL) -> evaluate.Metric:
-    """Return the named metric of a problem as a new `evaluate.Metric`; it needs no network and leaves no files.
-
-    Each call returns an object of its own, so two threads or two runs never share one.
-
-    Raises:
-        ConfigError: If there is no metric of that name.
-    """
-    known = _BY_PROBLEM[problem_type]
-    if name not in known:
-        names = ", ".join(known)
-        raise ConfigError(Problem(place="metric", value=repr(name), rule="no such metric", remedy=f"there are {names}"))
-    # evaluate makes a folder when a metric is built, even for one that never writes to it.
-    with tempfile.TemporaryDirectory() as folder:
-        return ScikitLearnMetric(known[name], problem_type, folder)
+"""By problem, what is computed of the predicted labels or numbers."""
 
 
 def find_metric_names(problem_type: str, label_count: int) -> tuple[str, ...]:
-    """Return the names of what `compute_metrics` computes for so many labels."""
-    if problem_type == SINGLE_LABEL and label_count != 2:
-        return tuple(CLASSIFICATION)
-    return tuple(_BY_PROBLEM[problem_type])
+    """Return the names of what `compute_metrics` computes for so many labels, where all is defined."""
+    known = CLASSIFICATION if problem_type == SINGLE_LABEL and label_count != 2 else PREDICTION_METRICS[problem_type]
+    return (*known, *PROBABILITY_METRICS[problem_type])
 
 
-def compute_metrics(problem_type: str, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return every metric of a classifier by name.
+def compute_metrics(
+    problem_type: str, logits: np.ndarray, targets: np.ndarray, *, only: Collection[str] | None = None
+) -> dict[str, float]:
+    """Return every metric of a classifier by name, without those that `find_undefined` names for its targets.
+
+    Where a logit is not finite there are no probabilities, and the metrics of these are left out too.
 
     Args:
         problem_type: What the labels of a row are.
-        logits: Shape (rows, labels). Of one label a row, the highest is its prediction (probabilities do as well), the
-            lowest label id at a tie; of several, those at least 0, a probability of one half; of numbers, the only one.
+        logits: Shape (rows, labels). Of one label a row, the highest is its prediction, the lowest label id at a tie;
+            of several, those at least 0, a probability of one half; of numbers, the only one.
         targets: The true label ids (rows,), labels (rows, labels) of 0 and 1, or numbers (rows,).
+        only: The names of those to compute, where not all are wanted: each takes its time.
     """
-    predictions, references = _predict(problem_type, logits, targets), _as_references(problem_type, targets)
+    check_shapes(problem_type, logits, targets)
+    predictions, references = predict(problem_type, logits), as_references(problem_type, targets)
     # The functions themselves: evaluate would copy every row once a metric.
-    scores = _BY_PROBLEM[problem_type]
-    return {name: scores[name](references, predictions) for name in find_metric_names(problem_type, logits.shape[1])}
+    scores, of_probabilities = PREDICTION_METRICS[problem_type], PROBABILITY_METRICS[problem_type]
+    known = find_metric_names(problem_type, logits.shape[1])
+    names = [name for name in known if only is None or name in only]
+    found = {name: scores[name](references, predictions) for name in names if name in scores}
+    if not any(name in of_probabilities for name in names) or not np.isfinite(logits).all():
+        return found
+    given, undefined = to_probabilities(problem_type, logits), find_undefined(problem_type, references, logits.shape[1])
+    defined = [name for name in names if name in of_probabilities and name not in undefined]
+    return found | {name: of_probabilities[name](references, given) for name in defined}
 
 
 @dataclass(frozen=True)
@@ -219,14 +157,15 @@ def per_class_table(
     if problem_type == MULTI_LABEL:
         each = zip(label_names, (logits >= 0).T, targets.T, strict=True)
         return tuple(_score_class(label, predictions, references) for label, predictions, references in each)
-    predicted = _predict(problem_type, logits, targets)
+    check_shapes(problem_type, logits, targets)
+    predicted = predict(problem_type, logits)
     return tuple(_score_class(name, predicted == index, targets == index) for index, name in enumerate(label_names))
 
 
 def _score_class(label: str, predictions: np.ndarray, references: np.ndarray) -> ClassScore:
     true, predicted = references.astype(np.int8), predictions.astype(np.int8)
-    values = (precision(true, predicted), recall(true, predicted), f1(true, predicted))
-    return ClassScore(label, *values, support=int(true.sum()))
+    values = {name: score(true, predicted) for name, score in BINARY.items()}
+    return ClassScore(label, **values, support=int(true.sum()))
 
 
 def language_model_metrics(loss_sum_nats: float, token_count: int, byte_count: int) -> dict[str, float]:
@@ -244,27 +183,34 @@ def language_model_metrics(loss_sum_nats: float, token_count: int, byte_count: i
     loss = loss_sum_nats / token_count
     return {
         "loss": loss,
-        "perplexity": _exponential(loss),
+        "perplexity": exponential(loss),
         "bits_per_byte": loss_sum_nats / (math.log(2) * byte_count),
     }
 
 
-def _exponential(value: float) -> float:
+def exponential(value: float) -> float:
+    """Return the exponential, infinite where it does not fit a float."""
     try:
         return math.exp(value)
     except OverflowError:
         return math.inf
 
 
-def _predict(problem_type: str, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    shape = logits.shape if problem_type == MULTI_LABEL else logits.shape[:1]
-    assert logits.ndim == 2 and targets.shape == shape, "one row of scores for every row of targets"
-    assert len(targets) > 0, "no metric is defined on no rows"
+def predict(problem_type: str, logits: np.ndarray) -> np.ndarray:
+    """Return what logits predict: label ids (rows,), labels (rows, labels) of 0 and 1, or numbers (rows,)."""
     if problem_type == SINGLE_LABEL:
         return logits.argmax(axis=1)
     return (logits >= 0).astype(np.int8) if problem_type == MULTI_LABEL else logits[:, 0].astype(np.float64)
 
 
-def _as_references(problem_type: str, targets: np.ndarray) -> np.ndarray:
+def check_shapes(problem_type: str, logits: np.ndarray, targets: np.ndarray) -> None:
+    """Assert that there are rows, and as many of scores as of targets."""
+    shape = logits.shape if problem_type == MULTI_LABEL else logits.shape[:1]
+    assert logits.ndim == 2 and targets.shape == shape, "one row of scores for every row of targets"
+    assert len(targets) > 0, "no metric is defined on no rows"
+
+
+def as_references(problem_type: str, targets: np.ndarray) -> np.ndarray:
+    """Return targets in the type that scikit-learn takes them in: labels as int8, numbers as float64."""
     types = {MULTI_LABEL: np.int8, REGRESSION: np.float64}
     return targets.astype(types[problem_type]) if problem_type in types else targets

@@ -26,6 +26,11 @@ def mae(references: np.ndarray, predictions: np.ndarray) -> float:
     return float(metrics.mean_absolute_error(references, predictions))
 
 
+def median_absolute_error(references: np.ndarray, predictions: np.ndarray) -> float:
+    """Return the error that half of the rows are below: a few that are far off do not move it."""
+    return float(metrics.median_absolute_error(references, predictions))
+
+
 def r2(references: np.ndarray, predictions: np.ndarray) -> float:
     """Return the share of the references' variance that is explained; below 0 it is worse than their mean."""
     if len(references) < 2:

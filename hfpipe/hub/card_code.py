@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 
+from hfpipe.config.baseline_models import OWN_CLASSES
+from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts
 from hfpipe.hub.card_text import code
@@ -10,15 +12,26 @@ from hfpipe.hub.card_text import code
 
 def usage_lines(facts: CardFacts) -> Iterator[str]:
     """Yield the section on how to use the model."""
-    yield from ("## How to use", "", "```python", *_code(facts), "```", "")
+    yield from ("## How to use", "")
+    if _is_own_class(facts):
+        told = "It is a model of hfpipe: with that installed, `import hfpipe.models` makes transformers know it."
+        yield from (f"{told} No code comes with the weights.", "")
+    yield from ("```python", *_code(facts), "```", "")
     if facts.model_id == THIS_FOLDER:
         yield from ("`.` is the folder of this card; a name on the Hub takes its place once the model is there.", "")
-    yield from (f"{note}\n" for note in _notes(facts))
+    yield from (f"{note}\n" for note in (*_notes(facts), *_cleaning_notes(facts)))
     if facts.settings.get("use_peft") and not facts.is_adapter:
         yield from ("The LoRA adapter is merged into the model; `adapter/` has it by itself, for peft.", "")
 
 
+def _is_own_class(facts: CardFacts) -> bool:
+    """Return whether transformers has to be told of the model's class by an import of hfpipe."""
+    return facts.run.get("parameters", {}).get("class") in OWN_CLASSES
+
+
 def _code(facts: CardFacts) -> Iterator[str]:
+    if _is_own_class(facts):
+        yield "import hfpipe.models  # before the model is loaded"
     if facts.is_adapter:
         yield from _adapter_code(facts)
     elif facts.is_language_model:
@@ -37,7 +50,25 @@ def _code(facts: CardFacts) -> Iterator[str]:
         )
         if facts.settings.get("long_texts") == "tail":
             yield 'classifier.tokenizer.truncation_side = "left"'
-        yield f"print(classifier({_input(facts)}, top_k=None, truncation=True, max_length={length}))"
+        yield from _ask_pipeline(
+            facts, f"classifier({_input(facts)}, top_k=None, truncation=True, max_length={length})"
+        )
+
+
+def _ask_pipeline(facts: CardFacts, call: str) -> Iterator[str]:
+    """Yield a call of the pipeline, and the line that makes calibrated probabilities of its scores."""
+    if facts.temperature is None:
+        yield f"print({call})"
+        return
+    # softmax(logits / T), or the sigmoid, by probabilities alone: a pipeline does not tell logits and both at once
+    exponent = f"(1 / {facts.temperature:.6g})"
+    yield f"scores = {{each['label']: each['score'] for each in {call}}}"
+    if facts.problem_type == MULTI_LABEL:
+        yield f"odds = {{label: (p / max(1 - p, 1e-12)) ** {exponent} for label, p in scores.items()}}"
+        yield "print({label: each / (1 + each) for label, each in odds.items()})  # calibrated"
+    else:
+        yield f"powers = {{label: p ** {exponent} for label, p in scores.items()}}"
+        yield "print({label: each / sum(powers.values()) for label, each in powers.items()})  # calibrated"
 
 
 def _adapter_code(facts: CardFacts) -> Iterator[str]:
@@ -101,7 +132,17 @@ def _input(facts: CardFacts) -> str:
 def _notes(facts: CardFacts) -> Iterator[str]:
     if facts.is_language_model or facts.is_adapter:
         return
-    if facts.problem_type == MULTI_LABEL:
+    if facts.temperature is not None:
+        formula = "1 / (1 + (1/p - 1)^(1/T))" if facts.problem_type == MULTI_LABEL else "p^(1/T), divided by their sum"
+        yield (
+            f"The scores of a pipeline are not calibrated: with the temperature T = {facts.temperature:.6g}, fitted on "
+            f"the validation part, a score p becomes {formula}. `hfpipe predict` does so by itself."
+        )
+    if facts.evaluation is not None and facts.evaluation.thresholds is not None:
+        aim, values = facts.evaluation.thresholds.aim, facts.evaluation.thresholds.values
+        listed = ", ".join(f"{code(name)} from {value:.4g} on" for name, value in values.items())
+        yield f"`hfpipe predict` gives labels by thresholds chosen on the validation part for {aim}: {listed}."
+    elif facts.problem_type == MULTI_LABEL:
         yield "Each label has a probability of its own; a text has those labels whose probability is at least 0.5."
     if facts.problem_type == REGRESSION:
         yield "The score is the number itself, as in the training data."
@@ -111,6 +152,23 @@ def _notes(facts: CardFacts) -> Iterator[str]:
         names = ", ".join(map(code, columns))
         yield f"The model was trained on the columns {names} joined by {delimiter!r}: join yours in the same way."
     yield from _long_text_notes(facts)
+
+
+def _cleaning_notes(facts: CardFacts) -> Iterator[str]:
+    """Yield what a text has to go through before it is given to a pipeline, which knows nothing of it."""
+    steps = select_text_steps(facts.settings.get("cleaning_steps") or ())
+    if not steps:
+        return
+    listed = ", ".join(map(code, steps))
+    if facts.is_language_model:
+        yield f"The texts it was trained on were cleaned by {listed}, in this order."
+        return
+    call = f"apply_steps(text, {steps!r})"
+    yield (
+        f"Every text was cleaned by {listed}, in this order, before the model saw it: clean yours in the same way, or "
+        f"the scores are not those of the report. `from hfpipe.data.cleaning_steps import apply_steps` brings "
+        f"{code(call)}; `hfpipe predict` does so by itself."
+    )
 
 
 def _long_text_notes(facts: CardFacts) -> Iterator[str]:

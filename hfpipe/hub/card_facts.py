@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hfpipe.config.sections import FINETUNE, PRETRAIN
+from hfpipe.evaluation.record import EvaluationRecord
 from hfpipe.hub.scrubbing import scrub
 from hfpipe.records.sessions import saved_settings
 
@@ -25,7 +26,8 @@ class CardFacts:
 
     `metrics` are those of the weights beside the card, by Trainer's names, and `step` is their step. `examples` are
     (label, text) of the validation data, shown to whoever may read the card. `model_id` is what the code in it loads: a
-    repository, at `revision` where that is not the main branch, or the folder the card lies in.
+    repository, at `revision` where that is not the main branch, or the folder the card lies in. `evaluation` is there
+    for the finished model, and `pictures` are the names of those that lie beside the card.
     """
 
     name: str
@@ -38,6 +40,8 @@ class CardFacts:
     is_finished: bool = True
     is_adapter: bool = False
     examples: Sequence[tuple[str, str]] = ()
+    evaluation: EvaluationRecord | None = None
+    pictures: Sequence[str] = ()
     settings: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +56,12 @@ class CardFacts:
     def problem_type(self) -> str:
         """What a label is; the recipe's name for a run without labels."""
         return str(self.settings.get("problem_type")) if self.run["recipe"] == FINETUNE else PRETRAIN
+
+    @property
+    def temperature(self) -> float | None:
+        """What the finished model's logits are divided by; None where it was not calibrated."""
+        calibration = None if self.evaluation is None else self.evaluation.calibration
+        return None if calibration is None else calibration.temperature
 
     @property
     def pipeline_tag(self) -> str:
@@ -109,10 +119,13 @@ class CardFacts:
             for name, value in self.metrics.items()
             if name.startswith(f"{prefix}_")
         }
+        known = None if self.evaluation is None else self.evaluation.parts.get(PARTS[prefix])
         return {
             name: value
             for name, value in own.items()
             if isinstance(value, int | float) and math.isfinite(value) and not name.endswith(_NO_SCORES)
+            # beside these there are the ends of intervals and the scores of baselines
+            if known is None or name in known.metrics
         }
 
 

@@ -19,9 +19,10 @@ _TYPES = {
     "pearson": "pearsonr",
     "spearman": "spearmanr",
     "r2": "r_squared",
+    "brier": "brier_score",
 }
 # loss, perplexity and bits per byte exist by source of a mixture as well
-_FAMILIES = ("f1", "precision", "recall", "loss", "perplexity", "bits_per_byte")
+_FAMILIES = ("f1", "precision", "recall", "roc_auc", "average_precision", "loss", "perplexity", "bits_per_byte")
 _TASKS = {"text-generation": "Text Generation", "text-classification": "Text Classification"}
 
 

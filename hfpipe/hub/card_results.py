@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hfpipe.hub.card_evaluation import calibration_lines, ladder_lines, say_interval, verdict_lines
 from hfpipe.hub.card_facts import PARTS, CardFacts
 from hfpipe.hub.card_text import cell_code, code, number, plain, share, shorten, table
 from hfpipe.hub.files import CURVE
@@ -29,11 +30,20 @@ def result_lines(facts: CardFacts) -> Iterator[str]:
     if not scores:
         yield from ("These weights were not evaluated: no evaluation fell on their step.", "")
         return
+    yield from verdict_lines(facts)
     names = dict.fromkeys(name for values in scores.values() for name in values)
     heading = ["metric", *(_part_heading(facts, PARTS[prefix]) for prefix in scores)]
-    rows = [[name, *(number(own[name]) if name in own else "" for own in scores.values())] for name in names]
+    cells = [
+        {name: number(value) + say_interval(facts, prefix, name) for name, value in own.items()}
+        for prefix, own in scores.items()
+    ]
+    rows = [[name, *(own.get(name, "") for own in cells)] for name in names]
     yield from (*table(heading, rows), "")
+    if any(cell.endswith(")") for own in cells for cell in own.values()):
+        yield from ("In brackets: 95 % intervals, by resampling the rows.", "")
     yield from (f"{_which_weights(facts)} {_how_chosen(facts)}".rstrip(), "")
+    yield from ladder_lines(facts)
+    yield from calibration_lines(facts)
 
 
 def label_lines(facts: CardFacts) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Which files travel to the Hub, and which come back from it: an allow-list, since what nobody thought of stays here.
 
-Weights in safetensors, JSON, the tokenizer's own files, the card and its picture. Refused by name: a file of the list
+Weights in safetensors, JSON, the tokenizer's own files, the card and its pictures. Refused by name: a file of the list
 that is a link, a pickle in disguise, damaged, or carries a token. Everything else in a folder is left where it is.
 """
 
@@ -14,6 +14,8 @@ from hfpipe.pickles import begins_so
 
 CARD = "README.md"
 CURVE = "loss_curve.png"
+CONFUSION = "confusion_matrix.png"
+RELIABILITY = "reliability.png"
 ADAPTER = "adapter"
 TOP = ""
 LAST_CHECKPOINT = "last-checkpoint"
@@ -29,7 +31,10 @@ _MODEL = (
     r"(?:spiece|spm|tokenizer|sentencepiece\.bpe)\.model",
     r"chat_template\.jinja",
 )
-_BESIDE = (r"(?:inference|metrics)\.json", r"history\.jsonl", re.escape(CURVE), re.escape(CARD))
+_BESIDE = (
+    *(r"(?:inference|metrics)\.json", r"history\.jsonl", r"evaluation\.json"),
+    *map(re.escape, (CURVE, CONFUSION, RELIABILITY, CARD)),
+)
 _STATE = (
     r"(?:run|trainer_state|progress|manifest)\.json",
     r"(?:optimizer|scheduler|scaler|rng_state_\d+)\.(?:json|safetensors)",

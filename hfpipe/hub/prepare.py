@@ -16,13 +16,16 @@ from typing import Any
 from huggingface_hub import get_token
 
 from hfpipe.errors import Problem
+from hfpipe.evaluation.record import EVALUATION_FILE, read_evaluation
 from hfpipe.hub.card import render_card
 from hfpipe.hub.card_facts import THIS_FOLDER, CardFacts, find_base_model
 from hfpipe.hub.files import (
     ADAPTER,
     BEST_CHECKPOINT,
     CARD,
+    CONFUSION,
     LAST_CHECKPOINT,
+    RELIABILITY,
     TOP,
     check_named,
     is_allowed,
@@ -247,6 +250,9 @@ def _final_facts(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": read_json(run_dir / METRICS_FILE),
         "history": read_history(run_dir / HISTORY_FILE),
         "step": find_final_step(run_dir),
+        # a run of an earlier version has none
+        "evaluation": read_evaluation(run_dir) if (run_dir / EVALUATION_FILE).is_file() else None,
+        "pictures": [name for name in (CONFUSION, RELIABILITY) if (run_dir / name).is_file()],
     }
 
 

@@ -19,23 +19,21 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-)
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hfpipe.data.cleaning_steps import STEPS
 from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.predict import Treatment, find_problem_type
 from hfpipe.models.adapters import ADAPTER_CONFIG
+from hfpipe.models.architectures import CLASSIFIER_CLASSES, LANGUAGE_MODEL_CLASSES, class_names
 from hfpipe.models.bars import without_weight_bars
 from hfpipe.models.checkpoint_files import find_weights_problem
 from hfpipe.models.foreign_files import CONFIG_FILE, find_problems
 from hfpipe.models.limits import find_length_limit, find_vocabulary_size
 from hfpipe.models.sources import UNUSABLE
 from hfpipe.models.tokenizers import is_blank, read_tokenizer
-from hfpipe.records.inference_settings import InferenceSettings, read_inference_settings
+from hfpipe.records.inference_settings import INFERENCE_FILE, InferenceSettings, read_inference_settings
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, list_checkpoints, read_json
 
 Kind = Literal["classifier", "generator"]
@@ -63,7 +61,7 @@ class LoadedClassifier:
         """How texts become its scores."""
         told = self.settings
         rule = LengthRule(told.max_seq_length, told.long_texts, told.doc_stride, told.max_windows)
-        return Treatment(rule, told.window_pooling)
+        return Treatment(rule, told.window_pooling, told.temperature)
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,32 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
     _open_folder(run_dir, "classifier", must_be_done)
     model = _load_model(AutoModelForSequenceClassification, run_dir, torch.float32)
     tokenizer = _load_tokenizer(run_dir, model.config)
-    settings = read_inference_settings(_owner_of(run_dir))
+    settings = _read_settings(run_dir, _label_names(model.config))
     if settings.max_seq_length is None:
         settings = replace(settings, max_seq_length=find_length_limit(model.config, tokenizer))
     return LoadedClassifier(model, tokenizer, _label_names(model.config), settings)
+
+
+def _read_settings(folder: Path, label_names: Collection[str]) -> InferenceSettings:
+    """Return how texts are treated; temperature and thresholds are those of the finished model, not of checkpoints."""
+    owner = _owner_of(folder)
+    settings = read_inference_settings(owner)
+    _check_cleaning(settings, owner)
+    if owner != folder.resolve():
+        return replace(settings, temperature=1.0, thresholds={})
+    unknown = [name for name in settings.thresholds if name not in label_names]
+    if unknown:
+        rule = f"no label of the model, whose labels are {', '.join(label_names)}"
+        place = f"{folder / INFERENCE_FILE}: thresholds"
+        raise CheckpointError([Problem(place, repr(name), rule, "put the file back as it was") for name in unknown])
+    return settings
+
+
+def _check_cleaning(settings: InferenceSettings, owner: Path) -> None:
+    place, rule = f"{owner / INFERENCE_FILE}: cleaning_steps", "no step that this version knows"
+    strange = [step for step in settings.cleaning_steps if step not in STEPS]
+    if strange:
+        raise CheckpointError([Problem(place, repr(step), rule, "use the version that wrote it") for step in strange])
 
 
 def load_generator(run_dir: Path, *, must_be_done: bool = True) -> LoadedGenerator:
@@ -154,18 +174,14 @@ def find_newest_checkpoint(run_dir: Path) -> Path | None:
 def _check_kind(folder: Path, config: Mapping[str, Any], kind: Kind) -> None:
     found = (config.get("architectures") or ["a model without a head"])[0]
     place = str(folder / CONFIG_FILE)
-    if kind == "generator" and found not in _classes(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+    if kind == "generator" and found not in class_names(LANGUAGE_MODEL_CLASSES):
         remedy = "name a pretraining run; for a classifier use predict"
         raise CheckpointError(Problem(place, str(found), "is not a causal language model", remedy))
-    if kind == "classifier" and found not in _classes(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES):
+    if kind == "classifier" and found not in class_names(CLASSIFIER_CLASSES):
         remedy = "name a fine-tuning run; for a causal language model use generate"
         raise CheckpointError(Problem(place, str(found), "is not a text classifier", remedy))
     if kind == "classifier":
         _check_problem_type(place, config)
-
-
-def _classes(names: Mapping[str, str | tuple[str, ...]]) -> Collection[str]:
-    return {each for name in names.values() for each in ((name,) if isinstance(name, str) else name)}
 
 
 def _check_problem_type(place: str, config: Mapping[str, Any]) -> None:

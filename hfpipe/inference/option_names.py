@@ -1,7 +1,7 @@
 """Problems of a file told to someone who named it on a command line, not in a configuration.
 
 The code that reads files for runs reads them for predictions too, and its remedies name settings; here they become
-the options of `hfpipe predict` and `hfpipe evaluate`.
+the options of `hfpipe predict`, `hfpipe evaluate` and `hfpipe inspect`.
 """
 
 import re
@@ -20,25 +20,33 @@ OPTIONS: Mapping[str, str] = {
     "encoding": "--encoding",
 }
 
-# 'encoding' alone is a word of the language too
-_SETTING = re.compile(rf"\b({'|'.join(name for name in OPTIONS if '_' in name)}|(?<=set )encoding)\b(: )?")
+OPTIONS_OF_INSPECT: Mapping[str, str] = {
+    **OPTIONS,
+    "train_file": "FILE",
+    "validation_file": "--validation",
+    "test_file": "--test",
+    "problem_type": "--problem-type",
+    "document_per": "--document-per",
+}
 
 
 @contextmanager
-def telling_options() -> Iterator[None]:
-    """Raise the DataError of the block with options where its remedies name settings."""
+def telling_options(options: Mapping[str, str] = OPTIONS) -> Iterator[None]:
+    """Raise the DataError of the block with `options` where its remedies name settings."""
     try:
         yield
     except DataError as error:
-        raise DataError([tell_options(problem) for problem in error.problems]) from error
+        raise DataError([tell_options(problem, options) for problem in error.problems]) from error
 
 
-def tell_options(problem: Problem) -> Problem:
-    """Return `problem` with options in place of settings; what labels are is no choice here, but the model's."""
-    remedy = _SETTING.sub(lambda found: OPTIONS[found[1]] + (" " if found[2] else ""), problem.remedy)
+def tell_options(problem: Problem, options: Mapping[str, str] = OPTIONS) -> Problem:
+    """Return `problem` with options in place of settings; what labels are is the model's choice, if no option's."""
+    # 'encoding' alone is a word of the language too
+    setting = rf"\b({'|'.join(name for name in options if '_' in name)}|(?<=set )encoding)\b(: )?"
+    remedy = re.sub(setting, lambda found: options[found[1]] + (" " if found[2] else ""), problem.remedy)
     if "problem_type" in remedy:
         remedy = "name a file that is labelled as the model's training was"
     # how a shell writes a tab
     remedy = remedy.replace(r'"\t"', r"$'\t'")
     name, *rest = problem.place.split(": ", 1)
-    return replace(problem, place=": ".join([OPTIONS.get(name, name), *rest]), remedy=remedy)
+    return replace(problem, place=": ".join([options.get(name, name), *rest]), remedy=remedy)

@@ -22,16 +22,18 @@ from hfpipe.inference.forward import collate_texts, run_model
 from hfpipe.inference.texts import Text
 
 BATCHES_PER_PORTION = 32
-THRESHOLD = 0.5
-"""Of several labels one is there from this probability on."""
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """How texts become scores: how long they may be, what becomes of longer ones, and how windows are pooled."""
+    """How texts become scores: how long they may be, what becomes of longer ones, and how windows are pooled.
+
+    Logits are divided by `temperature` before they become probabilities.
+    """
 
     rule: LengthRule
     pooling: str = "mean"
+    temperature: float = 1.0
 
 
 def find_problem_type(config: PreTrainedConfig) -> str:
@@ -59,14 +61,14 @@ def score_texts(
     """
     problem_type = find_problem_type(model.config)
     for logits in compute_logits(model, tokenizer, texts, treatment=treatment, batch_size=batch_size):
-        yield to_scores(logits, problem_type)
+        yield to_scores(logits, problem_type, temperature=treatment.temperature)
 
 
-def to_scores(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """Return what logits (..., labels) say, as `score_texts` has it."""
-    values = torch.from_numpy(logits)
+def to_scores(logits: np.ndarray, problem_type: str, *, temperature: float = 1.0) -> np.ndarray:
+    """Return what logits (..., labels) say, as `score_texts` has it; a number has no temperature."""
     if problem_type == REGRESSION:
         return logits
+    values = torch.from_numpy(logits) / temperature
     return (values.sigmoid() if problem_type == MULTI_LABEL else values.softmax(dim=-1)).numpy()
 
 

@@ -19,8 +19,9 @@ from hfpipe.data.record_stream import format_suffix, place_of_header
 from hfpipe.data.records import Record
 from hfpipe.data.table import find_type_problem
 from hfpipe.errors import DataError, Problem
+from hfpipe.inference.decisions import find_label, find_labels
 from hfpipe.inference.loading import LoadedClassifier
-from hfpipe.inference.predict import THRESHOLD, score_texts
+from hfpipe.inference.predict import score_texts
 from hfpipe.inference.tables import InputTable, TextColumns, find_text_columns, write_table
 from hfpipe.inference.texts import Text
 
@@ -51,7 +52,8 @@ def predict_file(
     """Write the rows of `table` to `output` with what the classifier says of each.
 
     The columns added are `predicted_label` and `probability_<label>`; `predicted_labels`, those of probability 0.5 and
-    more, under several labels a row; `predicted_value` under regression. Without `columns` the texts are in those of
+    more, under several labels a row; `predicted_value` under regression. Probabilities are calibrated, and labels given
+    by thresholds of their own, where the run has found such. Without `columns` the texts are in those of
     the training, or in the one found by name. `output` '-' writes CSV to standard output.
 
     Raises:
@@ -112,11 +114,11 @@ def predict_row(classifier: LoadedClassifier, scores: np.ndarray) -> Mapping[str
     rounded = [round(float(score), DECIMALS) for score in scores]
     if classifier.problem_type == REGRESSION:
         return {VALUE_COLUMN: rounded[0]}
-    names = classifier.label_names
+    names, thresholds = classifier.label_names, classifier.settings.thresholds
     probabilities = {f"probability_{name}": score for name, score in zip(names, rounded, strict=True)}
     if classifier.problem_type != MULTI_LABEL:
-        return {LABEL_COLUMN: names[int(scores.argmax())], **probabilities}
-    found = [name for name, score in zip(names, scores, strict=True) if score >= THRESHOLD]
+        return {LABEL_COLUMN: find_label(scores, names, thresholds), **probabilities}
+    found = find_labels(scores, names, thresholds)
     delimiter = classifier.settings.label_delimiter
     return {LABELS_COLUMN: found if delimiter is None else delimiter.join(found), **probabilities}
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from hfpipe.data.cleaning_steps import apply_steps
 from hfpipe.data.columns import find_text_columns as choose_text_columns
 from hfpipe.data.columns import join_texts
 from hfpipe.data.record_stream import place_of_header
@@ -46,19 +47,26 @@ class InputTable:
 
 @dataclass(frozen=True)
 class TextColumns:
-    """The columns of a file that hold the text, joined by `delimiter`, and that of a second text."""
+    """The columns of a file that hold the text, joined by `delimiter`, and that of a second text.
+
+    `cleaning` are the steps of the training that a text goes through before it is scored.
+    """
 
     texts: tuple[str, ...]
     delimiter: str = " "
     pair: str | None = None
+    cleaning: tuple[str, ...] = ()
 
     def text_of(self, values: Mapping[str, object]) -> Text | None:
-        """Return what a row says, joined as in training; None where there is nothing to score."""
-        text = join_texts([values[name] for name in self.texts], self.delimiter)
+        """Return what a row says, joined and cleaned as in training; None where there is nothing to score."""
+        text = self._clean(join_texts([values[name] for name in self.texts], self.delimiter))
         if self.pair is None:
             return text or None
-        pair = join_texts([values[self.pair]], "")
+        pair = self._clean(join_texts([values[self.pair]], ""))
         return (text, pair) if text and pair else None
+
+    def _clean(self, text: str) -> str:
+        return join_texts([apply_steps(text, self.cleaning)], "") if self.cleaning else text
 
     def __str__(self) -> str:
         return " + ".join(map(repr, self.texts)) + (f" and {self.pair!r}" if self.pair is not None else "")
@@ -92,7 +100,7 @@ def find_text_columns(table: InputTable, given: TextColumns | None, trained: Inf
     if pair in texts:
         rule = "is text and second text at once"
         raise DataError(Problem(place, f"column {pair!r}", rule, "change --text-pair-column"))
-    return TextColumns(tuple(texts), trained.text_column_delimiter, pair)
+    return TextColumns(tuple(texts), trained.text_column_delimiter, pair, trained.cleaning_steps)
 
 
 def survey_table(path: Path, *, delimiter: str | None = None, encoding: str | None = None) -> InputTable:

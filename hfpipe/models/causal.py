@@ -5,19 +5,17 @@ it is to predict learns nothing, every model is asked once whether its last toke
 """
 
 import copy
-from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import ModelSettings
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.architectures import LANGUAGE_MODEL_CLASSES
 from hfpipe.models.limits import check_vocabulary, find_positions
+from hfpipe.models.new_models import build_config
 from hfpipe.models.overrides import apply_overrides
-from hfpipe.models.sizes import SIZES
 from hfpipe.models.sources import building_options, explained_loading, find_checkpoint, read_config
-from hfpipe.models.tokenizers import special_ids
 
 PROBE_TOKENS = 4
 # Rounding of matrix products whose shapes depend on the tokens, as in mixtures of experts, stays far below.
@@ -104,23 +102,14 @@ def new_config(settings: ModelSettings, tokenizer: PreTrainedTokenizerBase, bloc
     Raises:
         ConfigError: If there is no such model, it does not come in this size, or an override does not fit.
     """
-    if settings.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ConfigError(
-            Problem("model_type", settings.model_type, "no causal language model of this name in transformers")
-        )
-    fields: dict[str, Any] = {
-        **SIZES[settings.model_size],
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": block_size,
-        "tie_word_embeddings": True,
-        **special_ids(tokenizer),
-    }
-    blank = AutoConfig.for_model(settings.model_type)
-    known = set(blank.to_dict()) | set(blank.attribute_map)
-    with explained_loading("model_type", settings.model_type):
-        config = AutoConfig.for_model(
-            settings.model_type, **{name: value for name, value in fields.items() if name in known}
-        )
+    config = build_config(
+        settings,
+        tokenizer,
+        positions=block_size,
+        known=LANGUAGE_MODEL_CLASSES,
+        task="causal language model",
+        fields={"tie_word_embeddings": True},
+    )
     _look_back_only(config)
     apply_overrides(config, settings.config_overrides)
     return config

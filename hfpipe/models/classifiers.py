@@ -1,4 +1,4 @@
-"""Sequence classifiers from any checkpoint `AutoModelForSequenceClassification` knows.
+"""Sequence classifiers: from any checkpoint `AutoModelForSequenceClassification` knows, or new ones of a named size.
 
 Label names and their order go into the model's config, so `pipeline(...)` answers with them. A model
 whose padding token doubles as its end-of-text token gets one of its own: stock heads of causal models
@@ -23,7 +23,10 @@ from transformers import (
 from hfpipe.config import ModelSettings
 from hfpipe.config.sections import SINGLE_LABEL
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.models.limits import check_vocabulary
+from hfpipe.models.architectures import CLASSIFIER_CLASSES
+from hfpipe.models.limits import UNLIMITED, check_vocabulary
+from hfpipe.models.new_models import build_config
+from hfpipe.models.overrides import apply_overrides
 from hfpipe.models.sources import building_options, explained_loading, find_checkpoint, read_config
 from hfpipe.models.tokenizers import PADDING
 
@@ -34,7 +37,10 @@ TOKEN_TYPES = "token_type_ids"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and the names of its parameters that no checkpoint brought: they start from random values."""
+    """A model and the names of its parameters that no checkpoint brought: they start from random values.
+
+    There are no names where no checkpoint was asked for any.
+    """
 
     model: PreTrainedModel
     new_parameters: tuple[str, ...]
@@ -47,16 +53,17 @@ def load_classifier(
     *,
     problem_type: str = SINGLE_LABEL,
 ) -> LoadedModel:
-    """Return a classifier of `label_names`; seed before the call, since the new head draws random numbers.
+    """Return a classifier of `label_names`; seed before the call, since a new head or model draws random numbers.
 
     A number to predict is a classifier of one name, its column's. A padding token may be added to `tokenizer`, and
-    what the model does not read is left out of its inputs.
+    what the model does not read is left out of its inputs. A new model takes texts as long as `tokenizer` says.
 
     Raises:
-        ConfigError: If the checkpoint cannot be found or read, an override does not fit its config or its weights, or
-            the tokenizer has more tokens than it.
+        ConfigError: If the checkpoint or architecture cannot be found or read, an override does not fit its config or
+            its weights, or the tokenizer has more tokens than it.
     """
-    assert settings.model_name_or_path is not None, "the configuration requires it for classifiers"
+    if settings.model_name_or_path is None:
+        return LoadedModel(_new_classifier(settings, label_names, tokenizer, problem_type), ())
     checkpoint = find_checkpoint(settings, with_weights=True)
     config = read_classifier_config(settings, label_names, problem_type=problem_type)
     check_vocabulary(config, tokenizer)
@@ -86,7 +93,10 @@ def read_classifier_config(
     Raises:
         ConfigError: If the checkpoint cannot be found or an override names no field of its config.
     """
-    config = read_config(settings)
+    return _with_labels(read_config(settings), label_names, problem_type)
+
+
+def _with_labels(config: PreTrainedConfig, label_names: Sequence[str], problem_type: str) -> PreTrainedConfig:
     config.num_labels = len(label_names)
     config.id2label = dict(enumerate(label_names))
     config.label2id = {name: index for index, name in enumerate(label_names)}
@@ -108,9 +118,40 @@ def outline_classifier(
     Raises:
         ConfigError: As `load_classifier`, but for what only the weights tell.
     """
+    if settings.model_name_or_path is None:
+        return _new_classifier(settings, label_names, tokenizer, problem_type)
     config = read_classifier_config(settings, label_names, problem_type=problem_type)
+    return _make_classifier(settings, config, tokenizer, key="model_name_or_path")
+
+
+def _new_classifier(
+    settings: ModelSettings,
+    label_names: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    problem_type: str,
+) -> PreTrainedModel:
+    """Return a classifier of `settings.model_type` with random weights."""
+    assert tokenizer.model_max_length < UNLIMITED, "the tokenizer of a new model says how long its texts are"
+    config = build_config(
+        settings,
+        tokenizer,
+        positions=tokenizer.model_max_length,
+        known=CLASSIFIER_CLASSES,
+        task="text classifier",
+        fields={},
+    )
+    apply_overrides(config, settings.config_overrides)
+    _with_labels(config, label_names, problem_type)
+    return _make_classifier(settings, config, tokenizer, key="model_type")
+
+
+def _make_classifier(
+    settings: ModelSettings, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, *, key: str
+) -> PreTrainedModel:
+    """Return the model of `config`, with random weights; the setting `key` is told where there is none."""
     check_vocabulary(config, tokenizer)
-    with explained_loading("model_name_or_path", str(settings.model_name_or_path)):
+    value = settings.model_type if key == "model_type" else str(settings.model_name_or_path)
+    with explained_loading(key, value):
         model = AutoModelForSequenceClassification.from_config(config, **building_options(settings))
     give_padding_token(model, tokenizer)
     drop_unread_types(model, tokenizer)

@@ -88,12 +88,17 @@ def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     return read_tokenizer(folder)
 
 
-def train_tokenizer(texts: Sequence[str], vocab_size: int, *, show_progress: bool) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE of at most `vocab_size` tokens, `<|endoftext|>` and `<|pad|>` included."""
+def train_tokenizer(
+    texts: Sequence[str], vocab_size: int, *, show_progress: bool, marks_texts: bool = False
+) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE of at most `vocab_size` tokens, `<|endoftext|>` and `<|pad|>` included.
+
+    Where it `marks_texts`, `<|endoftext|>` stands before and behind each of them: heads of encoders look at the first
+    token, those of causal models at the last one, and the texts of a pair are told apart.
+    """
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[END_OF_TEXT, PADDING],
@@ -101,6 +106,12 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, *, show_progress: boo
         show_progress=show_progress,
     )
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    if marks_texts:
+        mark, mark_id = END_OF_TEXT, tokenizer.token_to_id(END_OF_TEXT)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{mark} $A {mark}", pair=f"{mark} $A {mark} $B {mark}", special_tokens=[(mark, mark_id)]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,

@@ -15,7 +15,7 @@ FILES_SHOWN = 10
 SHA256_DIGITS, COMMIT_DIGITS, SHOWN_DIGITS = 64, 40, 12
 ANEW = "set it back, or begin anew with fresh_start: true or another output_dir"
 # Their rate after warm-up does not depend on the number of steps to come; DECAYING ones fall at the end of the run.
-OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay")
+OPEN_ENDED_SCHEDULES = ("constant", "constant_with_warmup", "warmup_stable_decay", "step", "exponential")
 DECAYING = "warmup_stable_decay"
 
 
@@ -27,8 +27,8 @@ def _unset(key: str) -> None:
 class Terms:
     """What is known of settings by flat key.
 
-    `change_of` says identity, extendable, splitting or free, `place_of` where the user set a key, and `default_of`
-    what it is where nothing is said of it, as in the record of a version that did not know it.
+    `change_of` says identity, extendable, splitting, completing or free, `place_of` where the user set a key, and
+    `default_of` what it is where nothing is said of it, as in the record of a version that did not know it.
     """
 
     change_of: Callable[[str], str]
@@ -43,7 +43,7 @@ def check_same_run(
     terms: Terms,
     is_done: bool = False,
 ) -> tuple[str, ...]:
-    """Return the keys that grew, as extendable settings may; what `compare_settings` finds is raised.
+    """Return the keys that grew, as extendable and completing settings may; what `compare_settings` finds is raised.
 
     Raises:
         CheckpointError: If an identity setting differs, or an extendable one shrank or cannot grow here.
@@ -68,7 +68,9 @@ def compare_settings(
     """
     saved = {**{key: terms.default_of(key) for key in wanted if key not in saved}, **saved}
     change_of, place_of = terms.change_of, terms.place_of
-    changed = [key for key in find_changed(saved, wanted) if change_of(key) in ("identity", "extendable")]
+    differing = find_changed(saved, wanted)
+    changed = [key for key in differing if change_of(key) in ("identity", "extendable")]
+    completed = [key for key in differing if change_of(key) == "completing" and wanted[key]]
     refusals = {
         key: _growth_refusal(key, saved, wanted, is_done=is_done)
         if change_of(key) == "extendable"
@@ -80,7 +82,7 @@ def compare_settings(
         for key, rule in refusals.items()
         if rule
     ]
-    return tuple(key for key, rule in refusals.items() if not rule), problems
+    return (*(key for key, rule in refusals.items() if not rule), *completed), problems
 
 
 def check_same_files(saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:

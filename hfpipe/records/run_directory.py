@@ -18,6 +18,8 @@ from hfpipe.records.durable import sync_file, sync_folder, write_whole
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 HISTORY_FILE = "history.jsonl"
+SAMPLES_FILE = "samples.jsonl"
+"""What the model wrote at each evaluation, in the form of the history."""
 CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
 STAGING = ".publishing"

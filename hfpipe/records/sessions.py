@@ -18,6 +18,8 @@ STARTING_POINT = "starting_point"
 """Key of a record: what tells the model and tokenizer that a run began with from others, file by file."""
 FINGERPRINT = "fingerprint"
 """Key of a record: what tells the checkpoints of the run from those of others."""
+TRAINING_SECONDS = "training_seconds"
+"""Key of a record: how long its steps take, at the pace of the session that made the last one."""
 
 Status = Literal["stopped", "failed", "done"]
 

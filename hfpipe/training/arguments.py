@@ -1,12 +1,15 @@
 """`TrainingArguments` of a run, built inside the launched process: building them joins the process group."""
 
 import os
+from collections.abc import Mapping
 
 import torch
 from transformers import TrainingArguments
 
 from hfpipe.config import RunConfig
-from hfpipe.errors import Problem, TrainingError
+from hfpipe.config.baseline_models import CLASSICAL
+from hfpipe.config.decays import DECAYS
+from hfpipe.errors import ConfigError, Problem, TrainingError
 from hfpipe.training.precision import Precision, decide_precision
 from hfpipe.training.sharding import check_launcher
 
@@ -15,7 +18,7 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     """Return the arguments and the precision of this process.
 
     Raises:
-        ConfigError: If settings, launcher and hardware disagree on the precision.
+        ConfigError: If settings, launcher and hardware disagree on the precision, or a baseline cannot be trained.
         TrainingError: If another number of processes started than `num_processes` asks for, or the launcher asks for
             a way of sharding that is not supported.
     """
@@ -24,6 +27,10 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     use_cpu = given.pop("use_cpu", False) or not torch.accelerator.is_available()
     # The objective smooths; Trainer would warn that it does not for several labels a row.
     given.pop("label_smoothing_factor", None)
+    if given.get("lr_scheduler_type") in DECAYS:
+        # Trainer's enumeration refuses the name; its `create_scheduler` is never asked for this one
+        given.pop("lr_scheduler_kwargs", None)
+        given["lr_scheduler_type"] = "constant"
     # The others would warn that Trainer does not load the best model by itself; the first process is told not to.
     given.setdefault("log_level_replica", "error")
     precision = decide_precision(config, os.environ, use_cpu=use_cpu)
@@ -48,6 +55,7 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     args._n_gpu = min(args.n_gpu, 1)
     check_world_size(config, args.world_size)
     check_launcher(args, os.environ)
+    check_baselines(config, args, os.environ)
     return args, precision
 
 
@@ -63,3 +71,16 @@ def check_world_size(config: RunConfig, started: int) -> None:
                 "launch with an accelerate file that starts as many; for CPUs accelerate_configs/multi_cpu.yaml",
             )
         )
+
+
+def check_baselines(config: RunConfig, args: TrainingArguments, environ: Mapping[str, str]) -> None:
+    """Raise a ConfigError where a network is to be trained beside a model that the launcher shards.
+
+    A process shards one model: what accelerate and DeepSpeed have set up for it would be that of the other.
+    """
+    trained = [name for name in config.evaluation.baselines if name not in CLASSICAL]
+    is_sharded = environ.get("ACCELERATE_USE_FSDP") == "true" or args.deepspeed_plugin is not None
+    if trained and is_sharded:
+        rule = "networks are not trained as baselines where the launcher shards the model"
+        remedy = "leave them out, or train each as a run of its own, like recipes/imdb/lstm.yaml"
+        raise ConfigError(Problem(config.place("baselines"), ", ".join(trained), rule, remedy))

@@ -17,11 +17,18 @@ from transformers.trainer_callback import EarlyStoppingCallback, ExportableState
 
 from hfpipe.errors import CheckpointError
 from hfpipe.models.adapters import is_adapted
-from hfpipe.records.durable import remove_folder
+from hfpipe.records.durable import remove_folder, sync_file
 from hfpipe.records.manifest import MANIFEST_FILE, Stamp, seal
 from hfpipe.records.publication import publish, rotate, staging_folder
 from hfpipe.records.resumption import STATE_FILE
-from hfpipe.records.run_directory import HISTORY_FILE, list_checkpoints, read_json, sync_history, write_json
+from hfpipe.records.run_directory import (
+    HISTORY_FILE,
+    SAMPLES_FILE,
+    list_checkpoints,
+    read_json,
+    sync_history,
+    write_json,
+)
 from hfpipe.training.agreement import Attempt, is_true_anywhere, raise_in_all
 from hfpipe.training.gathering import whole_weights
 from hfpipe.training.streaming import save_stream
@@ -56,6 +63,8 @@ def write_checkpoint(trainer: "PlannedTrainer") -> None:
     with attempt:
         if trainer.args.should_save:
             # what the checkpoint says has happened must have been written down
+            if (trainer.run_directory / SAMPLES_FILE).exists():
+                sync_file(trainer.run_directory / SAMPLES_FILE)
             sync_history(trainer.run_directory / HISTORY_FILE)
             seal(staging, _stamp(trainer))
             publish(checkpoints, step)

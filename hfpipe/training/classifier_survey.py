@@ -13,7 +13,6 @@ from hfpipe.data.tokens import find_length_rule
 from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.classifiers import outline_classifier
 from hfpipe.models.limits import UNLIMITED, find_length_limit
-from hfpipe.models.tokenizers import load_tokenizer
 from hfpipe.training.datasets import Batch
 from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_cuts, describe_kept, describe_lengths
@@ -25,7 +24,8 @@ from hfpipe.training.objectives import (
 )
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
 from hfpipe.training.surveys import Draft, Survey
-from hfpipe.training.tasks import check_metric
+from hfpipe.training.tasks import check_metric, check_thresholds
+from hfpipe.training.text_tokenizers import draft_text_tokenizer
 
 ANY_TWO_LABELS = ("0", "1")
 """Stand in where the data cannot be read: the size of the head hardly depends on them."""
@@ -35,10 +35,12 @@ def survey_classifier(draft: Draft) -> Survey:
     """Return what a fine-tuning run would work with; facts and problems go to `draft`."""
     config = draft.config
     parts = draft.attempt(lambda: load_labelled(config))
-    tokenizer = draft.attempt(lambda: load_tokenizer(config.model))
+    tokenizer = draft.attempt(lambda: draft_text_tokenizer(config, parts))
     survey = _begin_survey(config, parts)
     limit = UNLIMITED
     if tokenizer is not None:
+        if not (config.model.tokenizer_name or config.model.model_name_or_path):
+            draft.lines.append(f"tokenizer: a byte-level BPE of its own, {len(tokenizer):,} tokens")
         survey, limit = _survey_model(draft, survey, parts=parts, tokenizer=tokenizer)
     if parts is not None and tokenizer is not None:
         survey = _survey_texts(draft, survey, parts=parts, tokenizer=tokenizer, limit=limit)
@@ -46,6 +48,7 @@ def survey_classifier(draft: Draft) -> Survey:
         draft.lines += parts.summary.lines()
     if parts is not None:
         draft.holds(lambda: check_metric(config, parts))
+        draft.holds(lambda: check_thresholds(config, parts))
         _survey_class_weights(draft, parts)
     return survey
 

@@ -58,7 +58,7 @@ def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
 
 def _mix(session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase) -> MixedRows:
     config = session.config
-    rows = mix_documents(parts, tokenizer, block_size=config.data.block_size, seed=config.training.seed)
+    rows = mix_documents(parts, tokenizer, block_size=config.data.block_size, seed=config.split_seed)
     if session.is_main:
         logger.info("mixture: %s blocks of %s tokens an epoch", f"{len(rows.train):,}", f"{rows.train.block_size:,}")
         for line in rows.table:

@@ -53,9 +53,7 @@ def survey_causal_lm(draft: Draft) -> Survey:
     config = draft.config
     survey = Survey("block", make_block_batch, build_causal_lm_objective(config))
     cache_dir = config.model.cache_dir
-    parts = draft.attempt(
-        lambda: load_document_parts(pin_commits(config), seed=config.training.seed, cache_dir=cache_dir)
-    )
+    parts = draft.attempt(lambda: load_document_parts(pin_commits(config), seed=config.split_seed, cache_dir=cache_dir))
     texts = parts.train.texts if parts else []
     sample = draw_sample(texts, seed=config.training.seed)
     if parts is not None:

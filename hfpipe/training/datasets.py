@@ -85,17 +85,40 @@ class LabelledRows:
 class BlockRows:
     """Packed blocks of a causal language model; every token is a label but padding and fillers.
 
-    `byte_count` is the UTF-8 length of the texts in the blocks, for bits per byte; document i begins at token
-    `document_starts[i]` of the stream and stands at `places.place(i)`.
+    `document_bytes` (documents,) are the UTF-8 lengths of the texts in the blocks, for bits per byte; document i begins
+    at token `document_starts[i]` of the stream and stands at `places.place(i)`.
     """
 
     blocks: Blocks
-    byte_count: int
+    document_bytes: np.ndarray
     document_starts: np.ndarray
     places: Places
 
     def __len__(self) -> int:
         return len(self.blocks)
+
+    @property
+    def byte_count(self) -> int:
+        """UTF-8 bytes of all texts in the blocks."""
+        return int(self.document_bytes.sum())
+
+    @property
+    def predicted_tokens(self) -> np.ndarray:
+        """Tokens of each block that are predicted, (blocks,): all but its first one, and no padding."""
+        counts = np.full(len(self.blocks), self.blocks.block_size - 1)
+        counts[-1] -= self.blocks.padding
+        return counts
+
+    @property
+    def predicted_bytes(self) -> np.ndarray:
+        """Bytes that the predicted tokens of each held-out block stand for, (blocks,); their sum is `byte_count`.
+
+        The bytes of a document are spread evenly over its tokens: which token has which is the tokenizer's to say.
+        """
+        ends = np.cumsum(self.predicted_tokens)
+        starts = np.append(self.document_starts, ends[-1])
+        reached = np.interp(ends, starts, np.append(0, np.cumsum(self.document_bytes)))
+        return np.diff(reached, prepend=0)
 
     @property
     def lengths(self) -> np.ndarray:

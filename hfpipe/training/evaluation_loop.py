@@ -23,6 +23,7 @@ from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
 from hfpipe.training.finite_weights import check_weights
 from hfpipe.training.mixed_rows import count_sources, find_source
+from hfpipe.training.objectives import CausalLMObjective, Objective
 from hfpipe.training.workers import find_rows
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ ROWS_SCORED_ALONE = 64
 class Outcome:
     """What an evaluation gathered over all processes.
 
-    `logits` (rows, labels) float32 are in the order of `rows`; None where the task keeps no predictions.
+    `logits` (rows, labels) float32 and `row_losses` (rows,) float64, the summed loss of each row in nats, are in the
+    order of `rows`; the first are None where the task keeps no predictions, the second where it does. `source_sums`
+    are, of a mixture, loss and items of each source, (sources, 2).
     """
 
     rows: Rows
@@ -47,7 +50,7 @@ class Outcome:
     item_count: float
     logits: np.ndarray | None
     source_sums: np.ndarray | None = None
-    """Of a mixture: loss and items of each source, (sources, 2)."""
+    row_losses: np.ndarray | None = None
 
     @property
     def loss(self) -> float:
@@ -57,7 +60,7 @@ class Outcome:
 
 @torch.inference_mode()
 def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix: str) -> EvalLoopOutput:
-    """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them.
+    """Return the metrics of `dataloader`'s rows under `prefix`, the loss among them; as predictions, the `Outcome`.
 
     Raises:
         TrainingError: In all processes, if the loss is not finite; no score of such a model means anything. A run that
@@ -70,31 +73,44 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     rows, batches = find_rows(dataloader), cast("list[list[int]]", dataloader.batch_sampler)
     sources = count_sources(rows)
     sums = torch.zeros((sources, 2), dtype=torch.float64)
-    kept_rows: list[int] = []
     suspects: list[int] = []
-    kept_logits: list[torch.Tensor] = []
+    kept_rows: list[int] = []
+    kept: list[torch.Tensor] = []
     trainer.callback_handler.eval_dataloader = dataloader
     for row_ids, inputs in zip(batches, dataloader, strict=True):
         inputs = trainer._prepare_inputs(inputs)
         labels = inputs.pop("labels")
         outputs = run_model(model, inputs, rows=len(labels), pooling=trainer.task.window_pooling)
-        batch_sums = torch.stack((objective.loss_sum(outputs, labels), objective.count(labels))).double().cpu()
+        row_losses = _find_row_losses(objective, outputs, labels)
+        loss_sum = objective.loss_sum(outputs, labels) if row_losses is None else row_losses.sum()
+        batch_sums = torch.stack((loss_sum, objective.count(labels))).double().cpu()
         sums[find_source(rows, row_ids)] += batch_sums
         if not batch_sums.isfinite().all():
             suspects += row_ids
-        if trainer.task.keep_predictions:
-            kept_rows += row_ids
-            kept_logits.append(outputs.logits.float())
+        kept_rows += row_ids
+        kept.append(outputs.logits.float() if row_losses is None else row_losses[:, None])
         trainer.control = trainer.callback_handler.on_prediction_step(trainer.args, trainer.state, trainer.control)
     model.train(was_training)
     source_sums = _gather_sums(trainer, sums)
-    loss_sum, item_count = source_sums.sum(axis=0).tolist()
-    if not math.isfinite(loss_sum):
+    if not math.isfinite(source_sums[:, 0].sum()):
         return _meet_nonfinite(trainer, rows, suspects, prefix)
-    logits = _gather_logits(trainer, len(rows), kept_rows, kept_logits) if trainer.task.keep_predictions else None
-    scores = trainer.task.score(Outcome(rows, loss_sum, item_count, logits, source_sums if sources > 1 else None))
-    metrics = {f"{prefix}_{name}": value for name, value in scores.items()}
-    return EvalLoopOutput(predictions=cast("Any", logits), label_ids=None, metrics=metrics, num_samples=len(rows))
+    by_row = _gather_by_row(trainer, len(rows), kept_rows, kept)
+    outcome = _sum_up(trainer, rows, source_sums, by_row)
+    metrics = {f"{prefix}_{name}": value for name, value in trainer.task.score(outcome).items()}
+    return EvalLoopOutput(predictions=cast("Any", outcome), label_ids=None, metrics=metrics, num_samples=len(rows))
+
+
+def _find_row_losses(objective: Objective, outputs: Any, labels: torch.Tensor) -> torch.Tensor | None:
+    """Return the loss of each row in float64 where that is all that is kept of it; None where the logits are."""
+    return objective.row_losses(outputs, labels).double() if isinstance(objective, CausalLMObjective) else None
+
+
+def _sum_up(trainer: "PlannedTrainer", rows: Rows, source_sums: np.ndarray, by_row: np.ndarray) -> Outcome:
+    loss_sum, item_count = source_sums.sum(axis=0).tolist()
+    of_sources = source_sums if len(source_sums) > 1 else None
+    if trainer.task.keep_predictions:
+        return Outcome(rows, loss_sum, item_count, by_row.astype(np.float32), of_sources)
+    return Outcome(rows, loss_sum, item_count, None, of_sources, by_row[:, 0])
 
 
 def has_finite_score(metrics: Mapping[str, float], args: TrainingArguments) -> bool:
@@ -142,16 +158,14 @@ def _gather_sums(trainer: "PlannedTrainer", sums: torch.Tensor) -> np.ndarray:
     return trainer.accelerator.gather(sums.to(trainer.accelerator.device)[None]).sum(dim=0).cpu().numpy()
 
 
-def _gather_logits(
-    trainer: "PlannedTrainer", row_count: int, rows: list[int], logits: list[torch.Tensor]
-) -> np.ndarray:
-    """Return the logits of all processes in the order of the rows, (rows, labels); fillers fall away."""
+def _gather_by_row(trainer: "PlannedTrainer", row_count: int, rows: list[int], kept: list[torch.Tensor]) -> np.ndarray:
+    """Return what all processes have kept in the order of the rows, (rows, ...); fillers fall away."""
     accelerator = trainer.accelerator
     all_rows = _gather_rows(trainer, rows)
-    all_logits = accelerator.gather(accelerator.pad_across_processes(torch.cat(logits))).cpu().numpy()
+    everything = accelerator.gather(accelerator.pad_across_processes(torch.cat(kept))).cpu().numpy()
     real = all_rows != FILLER
-    ordered = np.empty((row_count, all_logits.shape[1]), dtype=np.float32)
-    ordered[all_rows[real]] = all_logits[real]
+    ordered = np.empty((row_count, *everything.shape[1:]), dtype=everything.dtype)
+    ordered[all_rows[real]] = everything[real]
     return ordered
 
 

@@ -189,10 +189,15 @@ class Lifeline:
 
 
 def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
-    """Connect the processes of this run, where there are several and their entry point is ours; all have to call it."""
+    """Connect the processes of this run, where there are several and their entry point is ours; all have to call it.
+
+    Once a process: a further session, of a baseline, has the connections there are. Two lifelines would each take the
+    end of the other for a loss.
+    """
     watch = current_watch()
-    if watch is None or args.world_size == 1:
+    if watch is None or args.world_size == 1 or watch.has_met_others:
         return
+    watch.has_met_others = True
     me = Member(args.process_index, socket.gethostname(), os.getpid())
     lifeline = Lifeline(watch, me, world_size=args.world_size, checkpoints=checkpoints)
     is_one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")

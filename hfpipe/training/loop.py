@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from transformers import TrainerCallback, TrainerState
 
@@ -17,13 +18,15 @@ from hfpipe.training.checkpoints import (
     is_last_of_run,
     mean_unlogged_loss,
 )
+from hfpipe.training.continuations import Continuations
 from hfpipe.training.cursor import check_order
 from hfpipe.training.datasets import Rows
+from hfpipe.training.evaluation_loop import Outcome
 from hfpipe.training.mixture_log import SourceCounts
 from hfpipe.training.numerics import FiniteGuard
 from hfpipe.training.progress import ProgressBars
 from hfpipe.training.pushing import PushSaves
-from hfpipe.training.recording import end
+from hfpipe.training.recording import end, record_training_time
 from hfpipe.training.session import Session
 from hfpipe.training.signals import StopOnSignal
 from hfpipe.training.state import seed_process
@@ -54,6 +57,7 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
             end(session, "stopped", trainer.state.global_step)
             raise Stopped(trainer.stopped_by, trainer.state.global_step)
         stop.end_steps()
+        record_training_time(session, metrics.get("train_runtime"), steps=trainer.state.global_step)
         _tell_early_end(trainer, session.config.training)
         if session.config.training.load_best_model_at_end:
             load_best_weights(trainer)
@@ -69,11 +73,21 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
 
 def score(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> dict[str, float]:
     """Return the exact metrics of `rows` under `prefix`, without a log event: the history is of training alone."""
+    metrics = trainer.task.score(gather_outcome(trainer, rows, prefix=prefix))
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+
+
+def gather_outcome(trainer: PlannedTrainer, rows: Rows, *, prefix: str) -> Outcome:
+    """Return what the model says of `rows`, the same in all processes; `prefix` names the evaluation in messages.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
     loader = trainer.get_eval_dataloader(rows)
     with FollowedWorkers(trainer):
-        metrics = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix).metrics or {}
-    trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, metrics)
-    return metrics
+        output = trainer.evaluation_loop(loader, description=prefix, metric_key_prefix=prefix)
+    trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, output.metrics or {})
+    return cast("Outcome", output.predictions)
 
 
 def _tell_early_end(trainer: PlannedTrainer, training: TrainingSettings) -> None:
@@ -138,6 +152,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer, stop: StopOnSignal) ->
     if session.is_main:
         callbacks.append(ProgressBars())
     callbacks.append(History(session.directory / HISTORY_FILE))
+    if session.config.evaluation.sample_prompts:
+        callbacks.append(Continuations(trainer, session.config.evaluation))
     if session.pusher is not None:
         callbacks.append(PushSaves(trainer, session.pusher))
     if session.checkpoint:

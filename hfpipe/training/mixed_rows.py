@@ -40,6 +40,16 @@ class MixedBlocks:
         """UTF-8 bytes of the texts of all sources."""
         return sum(rows.byte_count for rows in self.of_source.values())
 
+    @property
+    def predicted_tokens(self) -> np.ndarray:
+        """Tokens of each block that are predicted, (blocks,)."""
+        return self._of_blocks({name: rows.predicted_tokens for name, rows in self.of_source.items()})
+
+    @property
+    def predicted_bytes(self) -> np.ndarray:
+        """Bytes that the predicted tokens of each held-out block stand for, (blocks,)."""
+        return self._of_blocks({name: rows.predicted_bytes for name, rows in self.of_source.items()})
+
     def name(self, row_id: int) -> str:
         """Return source, block and the document it begins in."""
         name, rows = self._source_of(row_id)
@@ -49,6 +59,14 @@ class MixedBlocks:
         """Return `input_ids` and `labels`, both (rows, block_size)."""
         found = [self._block(row_id) for row_id in row_ids]
         return {key: torch.cat([block[key] for block in found]) for key in ("input_ids", "labels")}
+
+    def _of_blocks(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        found = np.zeros(len(self))
+        for number, name in enumerate(self.sources.names):
+            own = self.sources.rows_of(number)
+            if len(own):  # a source may have no held-out text
+                found[own] = values[name][self.block_ids[own]]
+        return found
 
     def _block(self, row_id: int) -> Batch:
         if row_id == FILLER:

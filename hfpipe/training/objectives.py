@@ -137,6 +137,13 @@ class CausalLMObjective:
             label_smoothing=self.label_smoothing,
         )
 
+    def row_losses(self, outputs: CausalLMOutputWithPast, labels: torch.Tensor) -> torch.Tensor:
+        """Return the cross entropy of each row summed over its predicted tokens, (rows,) float32, unsmoothed."""
+        assert outputs.logits is not None
+        logits, targets = outputs.logits[:, :-1].flatten(0, 1).float(), labels[:, 1:]
+        losses = functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="none")
+        return losses.view_as(targets).sum(dim=1)
+
     def count(self, labels: torch.Tensor) -> torch.Tensor:
         """Return the tokens that are predicted: all but the first of each row."""
         return (labels[:, 1:] != IGNORED).sum().float()

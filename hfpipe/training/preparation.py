@@ -10,6 +10,7 @@ import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
+from hfpipe.config.decays import read_decay
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.mixture import find_source_ids
@@ -106,10 +107,11 @@ def cut_labelled_parts(
     return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
 
 
-def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+def prepare_tokenizer(session: Session, texts: Sequence[str], *, marks_texts: bool = False) -> PreTrainedTokenizerBase:
     """Return the tokenizer named by the settings, else the one this run trained, else one trained on `texts` now.
 
-    The main process trains and saves it at the top of the run directory; all processes read it from there.
+    One that is trained `marks_texts` at both ends, if so asked. The main process trains and saves it at the top of the
+    run directory; all processes read it from there.
     """
     settings = session.model
     if settings.tokenizer_name or settings.model_name_or_path:
@@ -119,7 +121,8 @@ def prepare_tokenizer(session: Session, texts: Sequence[str]) -> PreTrainedToken
         if session.is_main and load_saved_tokenizer(session.directory) is None:
             size, count = f"{settings.vocab_size:,}", f"{len(texts):,}"
             logger.info("training a byte-level BPE of %s tokens on %s texts", size, count)
-            tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=not session.args.disable_tqdm)
+            shows = not session.args.disable_tqdm
+            tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=shows, marks_texts=marks_texts)
             _publish_tokenizer(tokenizer, session.directory)
     raise_in_all(attempt.error(), session.args)
     saved = load_saved_tokenizer(session.directory)
@@ -181,7 +184,8 @@ def pack_documents(
         else pack_heldout_blocks(stream, block_size, padding_id=separator)
     )
     starts = documents.offsets[:-1] + np.arange(len(documents))
-    return BlockRows(blocks, count_bytes(part.texts), starts, part.places)
+    sizes = np.array([len(text.encode()) for text in part.texts], dtype=np.int64)
+    return BlockRows(blocks, sizes, starts, part.places)
 
 
 def build_trainer(
@@ -206,6 +210,7 @@ def build_trainer(
         tokenizer=tokenizer,
     )
     trainer.fingerprint = fingerprint_of(session.config)
+    trainer.decay = read_decay(session.config.trainer_arguments)
     plan, args = trainer.plan, session.args
     if session.is_main:
         logger.info(

@@ -9,10 +9,22 @@ from typing import Any
 import torch
 
 from hfpipe.config import RunConfig
+from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.data.accounting import DataSummary
-from hfpipe.data.parts import LabelledParts
+from hfpipe.data.parts import DocumentParts, LabelledParts
+from hfpipe.data.streamed_parts import StreamedParts
+from hfpipe.evaluation.ladder_table import describe_ladder
 from hfpipe.evaluation.plots import plot_loss_curve
+from hfpipe.evaluation.record import (
+    EVALUATION_FILE,
+    EvaluationRecord,
+    flatten_metrics,
+    read_evaluation,
+    write_evaluation,
+)
+from hfpipe.evaluation.report import REPORT_FILE, write_report
+from hfpipe.hub.card_pictures import write_pictures
 from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
 from hfpipe.hub.scrubbing import shorten_names
 from hfpipe.models.fingerprints import find_starting_folders, fingerprint_folders
@@ -25,14 +37,15 @@ from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
     METRICS_FILE,
+    SAMPLES_FILE,
     read_history,
-    read_json,
     truncate_history,
     write_json,
 )
 from hfpipe.records.sessions import (
     FINGERPRINT,
     STARTING_POINT,
+    TRAINING_SECONDS,
     Status,
     add_facts,
     begin_session,
@@ -41,8 +54,11 @@ from hfpipe.records.sessions import (
 )
 from hfpipe.records.work import describe_new_cut
 from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
+from hfpipe.training.data_findings import record_findings
 from hfpipe.training.exchange import share_from_main
+from hfpipe.training.explaining import explain_answers
 from hfpipe.training.quotes import quote_labels
+from hfpipe.training.score_table import score_table
 from hfpipe.training.session import Session, fingerprint_of
 from hfpipe.training.streaming import check_processes
 from hfpipe.training.trainer import PlannedTrainer
@@ -50,7 +66,6 @@ from hfpipe.training.trainer import PlannedTrainer
 logger = logging.getLogger(__name__)
 
 LOSS_CURVE_FILE = "loss_curve.png"
-PART_NAMES = {"eval": "validation", "test": "test"}
 
 
 def begin(session: Session, summary: DataSummary, *, label_names: Sequence[str] = ()) -> None:
@@ -96,7 +111,8 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
     set_later_aside(session.directory / CHECKPOINTS, session.from_step)
     begin_session(session.directory, about_run, from_step=session.from_step, cut=asdict(session.cut))
     # a run that goes on from its beginning makes what it logged at step 0 again
-    truncate_history(session.directory / HISTORY_FILE, session.from_step if session.checkpoint else -1)
+    for name in (HISTORY_FILE, SAMPLES_FILE):
+        truncate_history(session.directory / name, session.from_step if session.checkpoint else -1)
     if session.pusher is not None:
         session.pusher.begin(session.from_step)
 
@@ -111,6 +127,18 @@ def begin_classifier(session: Session, parts: LabelledParts) -> None:
     with written_for_all(session.directory, session.args):
         if session.is_main:
             _record_treatment(session, parts)
+    record_findings(session, parts)
+
+
+def begin_language_model(session: Session, parts: DocumentParts | StreamedParts) -> None:
+    """Begin, and write what is the matter with the documents; those of a stream are not known.
+
+    Raises:
+        CheckpointError: As `begin`.
+    """
+    begin(session, parts.summary)
+    if isinstance(parts, DocumentParts):
+        record_findings(session, parts)
 
 
 def _record_treatment(session: Session, parts: LabelledParts) -> None:
@@ -127,16 +155,35 @@ def _record_treatment(session: Session, parts: LabelledParts) -> None:
         doc_stride=data.doc_stride,
         max_windows=data.max_windows,
         window_pooling=data.window_pooling,
+        cleaning_steps=select_text_steps(data.cleaning_steps),
     )
     write_inference_settings(session.directory, settings)
     add_facts(session.directory, {LABEL_EXAMPLES: quote_labels(parts)})
 
 
-def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, float]) -> None:
-    """Write metrics, curve, card and the end of the record, `done` last; then push what is to be pushed."""
+def record_training_time(session: Session, seconds: float | None, *, steps: int) -> None:
+    """Note how long all steps take at the pace of this session, which took `seconds` for those it made, if any.
+
+    Raises:
+        CheckpointError: If the record cannot be written.
+    """
+    made = steps - session.from_step
+    with written_for_all(session.directory, session.args):
+        if session.is_main and seconds is not None and made:
+            add_facts(session.directory, {TRAINING_SECONDS: seconds * steps / made})
+
+
+def finish(
+    session: Session, trainer: PlannedTrainer, metrics: Mapping[str, float], *, evaluation: EvaluationRecord
+) -> None:
+    """Write scores, curve, report, card and the end of the record, `done` last; then push what is to be pushed.
+
+    `metrics` are those of training; metrics.json has the scores of the `evaluation` too.
+    """
     if not session.is_main:
         return
-    write_json(session.directory / METRICS_FILE, dict(metrics))
+    write_evaluation(session.directory, evaluation)
+    write_json(session.directory / METRICS_FILE, {**metrics, **flatten_metrics(evaluation)})
     plot_loss_curve(read_history(session.directory / HISTORY_FILE), session.directory / LOSS_CURVE_FILE)
     add_facts(
         session.directory,
@@ -146,52 +193,46 @@ def finish(session: Session, trainer: PlannedTrainer, metrics: Mapping[str, floa
             "timings": {"session_seconds": round(time.monotonic() - session.started, 1)},
         },
     )
+    explain_answers(session, trainer, evaluation)
+    write_report(session.directory)
+    write_pictures(session.directory, evaluation)
     write_card(session.directory)
     end(session, "done", trainer.state.global_step)
     if session.pusher is not None:
         session.pusher.push_final()
     session.lock.release()
-    for line in describe_result(session.config, metrics):
+    for line in (*score_table(evaluation), *describe_ladder(evaluation), *describe_result(session.config)):
         logger.info(line)
 
 
 def report_done(session: Session) -> None:
     """Log that there is nothing left to do, with the scores there are."""
     if session.is_main:
-        metrics = read_json(session.directory / METRICS_FILE)
+        # a run that an earlier version made has none
+        is_judged = (session.directory / EVALUATION_FILE).is_file()
+        evaluation = read_evaluation(session.directory) if is_judged else None
+        scores = (*score_table(evaluation), *describe_ladder(evaluation)) if evaluation else ()
         if session.pusher is not None:
             session.pusher.push_rest()
         logger.info("%s is done; to train it anew: fresh_start: true, or another output_dir", session.directory)
-        for line in describe_result(session.config, metrics):
+        for line in (*scores, *describe_result(session.config)):
             logger.info(line)
 
 
-def describe_result(config: RunConfig, metrics: Mapping[str, float]) -> list[str]:
-    """Return what a user wants to know at the end: scores, where everything lies, what to do with it."""
+def describe_result(config: RunConfig) -> list[str]:
+    """Return what a user wants to know at the end beside the scores: where everything lies, what to do with it."""
     folder = config.output_dir
     examples = {
         PRETRAIN: f"hfpipe generate {folder} --prompt 'Once upon a time'",
         FINETUNE: f"hfpipe predict {folder} file.csv --output scored.csv",
     }
     return [
-        *score_table(metrics),
         f"model and tokenizer: {folder} (from_pretrained and pipeline load it as it is)",
         f"record, scores, history, curve: {folder}/run.json, metrics.json, history.jsonl, {LOSS_CURVE_FILE}",
+        f"report: {folder}/{REPORT_FILE}",
         f"model card: {folder}/README.md",
         f"try next: {examples[config.recipe]}",
     ]
-
-
-def score_table(metrics: Mapping[str, float]) -> list[str]:
-    """Return the scores as the lines of a table: a row a metric, a column a part."""
-    columns = [prefix for prefix in ("eval", "test") if any(name.startswith(f"{prefix}_") for name in metrics)]
-    names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_")]
-    head = "".join(f"{PART_NAMES[prefix]:>12}" for prefix in columns)
-    rows = [
-        f"  {name:<20}" + "".join(f"{_four_digits(metrics.get(f'{prefix}_{name}')):>12}" for prefix in columns)
-        for name in names
-    ]
-    return [f"{'scores':<22}{head}", *rows]
 
 
 def end(session: Session, status: Status, step: int) -> None:
@@ -241,7 +282,3 @@ def find_fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
     names = shorten_names([file["name"] for file in data["files"]])
     found = [file["sha256"] or f"{file['size_bytes']} bytes" for file in data["files"]]
     return dict(zip(names, found, strict=True))
-
-
-def _four_digits(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4f}"

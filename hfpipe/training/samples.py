@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.data.cleaning_steps import apply_steps
+from hfpipe.data.columns import is_empty
 from hfpipe.data.parts import LabelledParts
 from hfpipe.data.tokens import find_length_rule
+from hfpipe.inference.decisions import find_label, find_labels
 from hfpipe.inference.generate import GenerationSettings, continue_prompts
-from hfpipe.inference.predict import THRESHOLD, Treatment, score_texts
+from hfpipe.inference.predict import Treatment, score_texts
+from hfpipe.records.inference_settings import read_inference_settings
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
@@ -19,28 +23,37 @@ logger = logging.getLogger(__name__)
 
 
 def show_classified(session: Session, trainer: PlannedTrainer, parts: LabelledParts) -> None:
-    """Say what the model makes of `sample_texts`: label and probability, the labels of each, or its number."""
-    texts, data = session.config.evaluation.sample_texts, session.config.data
-    if not texts or not session.is_main:
+    """Say what the model makes of `sample_texts`: label and probability, the labels of each, or its number.
+
+    One that `cleaning_steps` leave nothing of is left out.
+    """
+    if not session.config.evaluation.sample_texts or not session.is_main:
         return
+    data, settings = session.config.data, read_inference_settings(session.directory)
+    cleaned = {text: apply_steps(text, settings.cleaning_steps) for text in session.config.evaluation.sample_texts}
+    texts = [text for text, left in cleaned.items() if not is_empty(left)]
     trainer.network.eval()
-    treatment = Treatment(find_length_rule(data), data.window_pooling)
-    scored = score_texts(trainer.network, trainer.tokenizer, texts, treatment=treatment)
-    samples = [{"text": text, **_answer(parts, scores)} for text, scores in zip(texts, scored, strict=True)]
+    treatment = Treatment(find_length_rule(data), data.window_pooling, settings.temperature)
+    read = [cleaned[text] for text in texts]
+    scored = score_texts(trainer.network, trainer.tokenizer, read, treatment=treatment)
+    samples = [
+        {"text": text, **_answer(parts, scores, settings.thresholds)}
+        for text, scores in zip(texts, scored, strict=True)
+    ]
     for sample in samples:
         logger.info("%s: %s", _show(sample), sample["text"])
     add_facts(session.directory, {"samples": samples})
 
 
-def _answer(parts: LabelledParts, scores: np.ndarray) -> dict[str, Any]:
+def _answer(parts: LabelledParts, scores: np.ndarray, thresholds: Mapping[str, float]) -> dict[str, Any]:
     rounded = [round(float(score), 4) for score in scores]
     if parts.problem_type == REGRESSION:
         return {"value": rounded[0]}
+    of_label = dict(zip(parts.label_names, rounded, strict=True))
     if parts.problem_type == MULTI_LABEL:
-        each = zip(parts.label_names, rounded, strict=True)
-        return {"labels": {name: score for name, score in each if score >= THRESHOLD}}
-    best = int(scores.argmax())
-    return {"label": parts.label_names[best], "probability": rounded[best]}
+        return {"labels": {name: of_label[name] for name in find_labels(scores, parts.label_names, thresholds)}}
+    label = find_label(scores, parts.label_names, thresholds)
+    return {"label": label, "probability": of_label[label]}
 
 
 def _show(sample: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@ goes on or is done, and tells the others; only it writes the record.
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -30,7 +32,7 @@ from hfpipe.records.publication import clean_leftovers
 from hfpipe.records.resumption import find_resumption
 from hfpipe.records.run_directory import CHECKPOINTS, RUN_FILE, STAGING, checkpoint_folder, step_of
 from hfpipe.records.run_lock import RunLock
-from hfpipe.records.sessions import FINGERPRINT
+from hfpipe.records.sessions import FINGERPRINT, saved_settings
 from hfpipe.records.work import Cut, Work
 from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.allocator import keep_freed_memory
@@ -198,11 +200,22 @@ def _open(config: RunConfig, work: Work, *, lock: RunLock) -> tuple[int, int, Ru
         remedy = "name the run's output_dir, or start from weights by model_name_or_path"
         raise CheckpointError(Problem(config.place("resume_from_checkpoint"), wanted, rule, remedy))
     checkpoint = _find_checkpoint(config, wanted) if opening.kind == "resume" else None
+    if checkpoint is None and opening.run is not None:
+        _check_completion(config, opening.run)
     if opening.kind == "done":
         pusher = open_rest_pusher(config)
     elif pusher is None:
         pusher = open_pusher(config, goes_on=opening.kind == "resume")
     return _KINDS.index(opening.kind), step_of(checkpoint) if checkpoint else 0, pusher
+
+
+def _check_completion(config: RunConfig, run: Mapping[str, Any]) -> None:
+    """Refuse to train a finished run anew, without a checkpoint, where only its test part is to be scored."""
+    was_held_back = saved_settings(run).get("score_test") is False
+    if run["status"] == "done" and was_held_back and config.evaluation.score_test:
+        rule = "no checkpoint is there to score the test part with, so the finished run would be trained anew"
+        remedy = "leave score_test: false, and score a file: hfpipe evaluate"
+        raise CheckpointError(Problem(str(config.output_dir / CHECKPOINTS), rule=rule, remedy=remedy))
 
 
 def _find_checkpoint(config: RunConfig, wanted: str | None) -> Path | None:

@@ -1,9 +1,11 @@
 """What the kinds of run bring to the trainer: objective and metrics."""
 
 from hfpipe.config import RunConfig
+from hfpipe.config.sections import SINGLE_LABEL
 from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.evaluation.metrics import compute_metrics, find_metric_names, language_model_metrics
+from hfpipe.evaluation.probabilities import find_undefined
 from hfpipe.training.datasets import BlockRows, LabelledRows
 from hfpipe.training.evaluation_loop import Outcome
 from hfpipe.training.mixed_rows import MixedBlocks
@@ -19,6 +21,7 @@ def classification_task(objective: Objective, config: RunConfig, parts: Labelled
         ConfigError: If `metric_for_best_model` is not defined for so many labels.
     """
     check_metric(config, parts)
+    check_thresholds(config, parts)
 
     def score(outcome: Outcome) -> dict[str, float]:
         assert outcome.logits is not None and isinstance(outcome.rows, LabelledRows)
@@ -34,14 +37,25 @@ def classification_task(objective: Objective, config: RunConfig, parts: Labelled
 
 
 def check_metric(config: RunConfig, parts: LabelledParts) -> None:
-    """Raise a ConfigError where `metric_for_best_model` is not defined for so many labels."""
+    """Raise a ConfigError where so many labels, or the validation part, do not define `metric_for_best_model`."""
     wanted = config.trainer_arguments.get("metric_for_best_model", "loss")
     count = len(parts.label_names)
     known = ("loss", *find_metric_names(parts.problem_type, count))
-    if wanted not in known:
-        rule = f"defined for 2 labels, and there are {count}"
-        remedy = f"choose one of {', '.join(known)}"
+    undefined = find_undefined(parts.problem_type, parts.validation.targets, count)
+    rule = f"defined for 2 labels, and there are {count}" if wanted not in known else ""
+    if wanted in undefined:
+        rule = "needs validation rows with and without each label"
+    if rule:
+        remedy = f"choose one of {', '.join(name for name in known if name not in undefined)}"
         raise ConfigError(Problem(config.place("metric_for_best_model"), wanted, rule, remedy))
+
+
+def check_thresholds(config: RunConfig, parts: LabelledParts) -> None:
+    """Raise a ConfigError where thresholds are asked for and each row has one of more than two labels."""
+    count = len(parts.label_names)
+    if config.evaluation.threshold_for is not None and parts.problem_type == SINGLE_LABEL and count != 2:
+        rule = f"thresholds are for 2 labels, or several labels a row, and here a row has one of {count:,}"
+        raise ConfigError(Problem(config.place("threshold_for"), config.evaluation.threshold_for, rule, "remove it"))
 
 
 def causal_lm_task(objective: Objective) -> Task:

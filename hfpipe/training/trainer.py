@@ -22,11 +22,13 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from hfpipe.config.decays import Decay
 from hfpipe.inference.forward import run_model
 from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
 from hfpipe.training.checkpoints import write_checkpoint
 from hfpipe.training.datasets import Batch, Rows
+from hfpipe.training.decay import build_decay
 from hfpipe.training.evaluation_loop import Outcome, has_finite_score, run_evaluation
 from hfpipe.training.finite_weights import check_weights
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
@@ -82,6 +84,7 @@ class PlannedTrainer(Trainer):
         self.grad_norm: torch.Tensor | float | None = 0.0
         self.numerics = Numerics()
         self.computing_parameters = model.num_parameters(exclude_embeddings=True)
+        self.decay: Decay | None = None  # the schedule, where it is none of transformers
         self.fingerprint = ""  # of the run's settings, for its checkpoints
         self.stopped_by = 0  # the signal that ends this session before its last step
         super().__init__(
@@ -151,6 +154,13 @@ class PlannedTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Return Trainer's estimate, by the parameters as counted while they were whole: ZeRO-3 empties them."""
         return 6 * int(inputs["input_ids"].numel()) * self.computing_parameters
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Return the schedule: hfpipe's own where the run names one, else Trainer's."""
+        if self.decay is not None and self.lr_scheduler is None:
+            self.lr_scheduler = build_decay(self, num_training_steps, optimizer)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over the batch plan; accelerate would deal the rows out anew, and repeat some."""

@@ -17,9 +17,12 @@ from trials import KILLED, Ending, run_trial
 
 from hfpipe.records.run_directory import read_history, read_json
 
-TIMES = ("_runtime", "_per_second")
+TIMES = ("_runtime", "_per_second", "train_seconds")
 # What changes with the clock, or says how often the run was started.
-UNLIKE = (".lock", "run.json", "history.jsonl", "metrics.json", "README.md", "trainer_state.json", "manifest.json")
+UNLIKE = (
+    *(".lock", "run.json", "history.jsonl", "metrics.json", "evaluation.json", "README.md", "report.html"),
+    *("trainer_state.json", "manifest.json"),
+)
 OTHERS_AFTER_S = 0.5
 CASES = ("classifier-1", "language_model-1", "classifier-2", "language_model-2")
 
@@ -193,7 +196,7 @@ def _content(path: Path) -> Any:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     if path.name == "history.jsonl":
         return timeless(read_history(path))
-    if path.name in ("metrics.json", "trainer_state.json"):
+    if path.name in ("metrics.json", "evaluation.json", "trainer_state.json"):
         return timeless(read_json(path))
     return sorted(read_json(path)["files"]) if path.name == "manifest.json" else ""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import run_recipe_here
-from hub_runs import TOP, list_titles
+from hub_runs import JUDGED, TOP, list_titles
 from hub_server import READ_TOKEN, WRITE_TOKEN, Fault, HubServer
 from interruption import interrupted_after
 from typer.testing import CliRunner
@@ -107,7 +107,7 @@ def test_the_finished_model_comes_back_with_the_scores_of_the_run(
     run_recipe_here("finetune_classifier", settings)
     repository = hub.repository(NAME)
     assert repository.private
-    assert set(repository.head.files) == {*TOP, ".gitattributes"}
+    assert set(repository.head.files) == {*TOP, *JUDGED, ".gitattributes"}
     metrics = read_json(run_dir / "metrics.json")
     card = hub.read(NAME, "README.md").decode()
     assert model_index(card)["accuracy"] == metrics["eval_accuracy"]

@@ -30,7 +30,7 @@ SHAPES = {
 TOKENIZER = train_tokenizer([make_review(index)[0] for index in range(40)], 300, show_progress=False)
 ROWS = BlockRows(
     Blocks(np.arange(48, dtype=np.int32).reshape(3, 16), stride=16),
-    byte_count=48,
+    document_bytes=np.array([48]),
     document_starts=np.array([0]),
     places=Places(("t.txt",), np.zeros(1, dtype=np.int64), np.array([1])),
 )

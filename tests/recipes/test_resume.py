@@ -14,7 +14,8 @@ from interruption import interrupted_after, killed_before_writing
 from hfpipe.errors import CheckpointError, Stopped
 from hfpipe.records.run_directory import read_history, read_json, write_json
 
-TIMES = ("_runtime", "_per_second")
+TIMES = ("_runtime", "_per_second", "train_seconds")
+BITS = ("model.safetensors", "inference.json", "predictions", "block_losses")
 
 
 def classifier_settings(csv: Path, checkpoint: Path) -> dict[str, Any]:
@@ -55,15 +56,21 @@ def language_model_settings(corpus: Path) -> dict[str, Any]:
     }
 
 
-def outcome(output_dir: Path) -> tuple[str, list[dict[str, Any]], dict[str, float]]:
-    """Return the hash of the final weights, the history and the scores, without times."""
-    digest = hashlib.sha256((output_dir / "model.safetensors").read_bytes()).hexdigest()
+def outcome(output_dir: Path) -> tuple[dict[str, str], list[Any], dict[str, float], dict[str, Any]]:
+    """Return the hashes of weights, calibration and predictions, then history, scores and record without times."""
+    files = [path for name in BITS for path in ((output_dir / name), *sorted((output_dir / name).glob("*")))]
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
     history = [_timeless(event) for event in read_history(output_dir / "history.jsonl")]
-    return digest, history, _timeless(read_json(output_dir / "metrics.json"))
+    metrics, evaluation = (_timeless(read_json(output_dir / name)) for name in ("metrics.json", "evaluation.json"))
+    return hashes, history, metrics, evaluation
 
 
-def _timeless(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if not name.endswith(TIMES)}
+def _timeless(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_timeless(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _timeless(each) for name, each in value.items() if not name.endswith(TIMES)}
 
 
 def stop_and_go_on(recipe: str, settings: Mapping[str, Any], *, events: int, number: int = signal.SIGINT) -> int:
@@ -193,6 +200,7 @@ def test_a_run_killed_after_its_last_step_makes_no_further_one(
     killed, straight = outcome(tmp_path / "killed"), outcome(tmp_path / "straight")
     assert killed[:2] == straight[:2]
     assert killed[2] == {name: straight[2][name] for name in killed[2]}
+    assert killed[3] == straight[3]
     assert {"train_loss", "eval_loss"} <= killed[2].keys()
 
 
@@ -269,7 +277,7 @@ def test_a_signal_at_the_step_where_patience_runs_out_ends_the_run_there(
     step = stop_and_go_on("finetune_classifier", {**settings, "output_dir": tmp_path / "stopped"}, events=events)
     assert step == last
     killed, straight = outcome(tmp_path / "stopped"), outcome(tmp_path / "straight")
-    assert killed[:2] == straight[:2]
+    assert (*killed[:2], killed[3]) == (*straight[:2], straight[3])
     assert read_json(tmp_path / "stopped" / "run.json")["steps"] == last
 
 

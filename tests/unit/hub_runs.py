@@ -25,6 +25,8 @@ TOP = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
+# What a classifier that was really trained has there besides.
+JUDGED = {"evaluation.json", "confusion_matrix.png", "reliability.png"}
 METRICS = {"train_loss": 0.5, "eval_loss": 0.25, "eval_accuracy": 0.875, "eval_runtime": 3.0, "test_accuracy": 0.8}
 HISTORY = (
     {"step": 2, "epoch": 0.5, "loss": 0.7},

@@ -214,7 +214,20 @@ def test_metric_of_two_labels_is_refused_for_three(settings: dict[str, Any], tmp
     found = problems({**settings, "train_file": csv, "metric_for_best_model": "f1"})
     assert [problem for problem in found if "f1" in problem] == [
         "--metric_for_best_model: f1: defined for 2 labels, and there are 3; choose one of loss, accuracy, "
-        "balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, mcc"
+        "balanced_accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted, f1_weighted, "
+        "mcc, roc_auc, average_precision, log_loss, brier, ece"
+    ]
+
+
+def test_metric_that_the_validation_part_does_not_define_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    csv = tmp_path / "one_sided.csv"
+    csv.write_text("text,label\n" + "".join(f"a fine film of its own number {index},pos\n" for index in range(6)))
+    given = {key: value for key, value in settings.items() if key != "validation_fraction"}
+    found = problems({**given, "validation_file": csv, "metric_for_best_model": "roc_auc"})
+    assert [problem for problem in found if "roc_auc" in problem] == [
+        "--metric_for_best_model: roc_auc: needs validation rows with and without each label; choose one of loss, "
+        "accuracy, balanced_accuracy, precision_macro, recall_macro, f1_macro, precision_weighted, recall_weighted, "
+        "f1_weighted, mcc, precision, recall, f1, log_loss, brier, ece"
     ]
 
 

@@ -26,7 +26,8 @@ def problems(*words: str, recipe: str = FINETUNE) -> list[str]:
 def test_data_and_model_must_be_given() -> None:
     assert problems() == [
         "train_file: no training data is given; set train_file, or dataset_name: demo:imdb",
-        "model_name_or_path: no model to fine-tune is given; set it to a folder, a name on the Hub, or demo:minilm",
+        "model_name_or_path: no model to fine-tune is given; set it to a folder, a name on the Hub, or demo:minilm; "
+        "for a new model set model_type",
     ]
 
 

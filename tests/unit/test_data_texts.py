@@ -49,6 +49,7 @@ def test_columns_are_joined_in_the_order_given_from_the_parts_that_are_there() -
         "text_pair": None,
         "label": "label",
         "label_found": "found by its name",
+        "slices": [],
         "unread": [],
     }
 

@@ -1,9 +1,7 @@
 """Metrics against values worked out by hand and against scikit-learn's own calls."""
 
 import math
-from pathlib import Path
 
-import evaluate
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,20 +10,24 @@ from sklearn import metrics as sklearn_metrics
 
 from hfpipe.config.plan import METRICS
 from hfpipe.config.sections import MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
-from hfpipe.errors import ConfigError
 from hfpipe.evaluation.metrics import (
     BINARY,
     CLASSIFICATION,
     LANGUAGE_MODEL,
-    MULTI_LABEL_METRICS,
-    REGRESSION_METRICS,
+    PREDICTION_METRICS,
+    PROBABILITY_METRICS,
     ClassScore,
     compute_metrics,
     find_metric_names,
     language_model_metrics,
-    load_metric,
     per_class_table,
 )
+
+
+def of_predictions(found: dict[str, float], problem_type: str) -> dict[str, float]:
+    """Return the metrics that judge predicted labels; test_evaluation_probabilities.py has the others."""
+    assert found.keys() <= PREDICTION_METRICS[problem_type].keys() | PROBABILITY_METRICS[problem_type].keys()
+    return {name: value for name, value in found.items() if name in PREDICTION_METRICS[problem_type]}
 
 
 def one_hot(predictions: list[int], labels: int) -> np.ndarray:
@@ -40,13 +42,15 @@ PREDICTIONS = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
 def test_two_labels_by_hand() -> None:
     found = compute_metrics(SINGLE_LABEL, one_hot(PREDICTIONS, 2), np.array(REFERENCES))
     f1_of_0, f1_of_1 = 2 * 4 / (2 * 4 + 2 + 1), 2 * 3 / (2 * 3 + 1 + 2)
-    assert found == pytest.approx(
+    assert of_predictions(found, SINGLE_LABEL) == pytest.approx(
         {
             "accuracy": 7 / 10,
             "balanced_accuracy": (3 / 5 + 4 / 5) / 2,
             "precision_macro": (3 / 4 + 4 / 6) / 2,
             "recall_macro": (3 / 5 + 4 / 5) / 2,
             "f1_macro": (f1_of_0 + f1_of_1) / 2,
+            "precision_weighted": (5 * 3 / 4 + 5 * 4 / 6) / 10,
+            "recall_weighted": 7 / 10,
             "f1_weighted": (5 * f1_of_0 + 5 * f1_of_1) / 10,
             "mcc": (3 * 4 - 1 * 2) / math.sqrt((3 + 1) * (3 + 2) * (4 + 1) * (4 + 2)),
             "precision": 3 / 4,
@@ -58,7 +62,7 @@ def test_two_labels_by_hand() -> None:
 
 def test_three_labels_have_no_positive_one() -> None:
     found = compute_metrics(SINGLE_LABEL, one_hot([0, 1, 2, 2], 3), np.array([0, 1, 2, 1]))
-    assert set(found) == set(CLASSIFICATION)
+    assert set(of_predictions(found, SINGLE_LABEL)) == set(CLASSIFICATION)
     assert found["accuracy"] == 0.75
     assert found["precision_macro"] == pytest.approx((1 + 1 + 1 / 2) / 3)
     assert found["recall_macro"] == pytest.approx((1 + 1 / 2 + 1) / 3)
@@ -114,51 +118,31 @@ def test_equal_to_scikit_learn(rows: list[tuple[int, int]]) -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
-def test_a_metric_is_an_evaluate_metric_that_takes_batches() -> None:
-    metric = load_metric("accuracy")
-    assert isinstance(metric, evaluate.Metric)
-    assert metric.description == "Return the share of rows whose label is right."
-    metric.add_batch(predictions=[0, 1], references=[0, 0])
-    metric.add_batch(predictions=[1, 1], references=[1, 1])
-    assert metric.compute() == {"accuracy": 0.75}
-    combined = evaluate.combine([load_metric("accuracy"), load_metric("mcc")])
-    assert combined.compute(predictions=[0, 1], references=[0, 1]) == {"accuracy": 1.0, "mcc": 1.0}
-
-
-def test_metrics_leave_no_files_and_no_trace_in_the_random_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    before = np.random.get_state()[1].copy()
-    compute_metrics(SINGLE_LABEL, one_hot(PREDICTIONS, 2), np.array(REFERENCES))
-    assert (np.random.get_state()[1] == before).all()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_unknown_metric() -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_metric("acuracy")
-    assert str(caught.value) == (
-        "the configuration has 1 problem:\n  - metric: 'acuracy': no such metric; there are accuracy, "
-        "balanced_accuracy, precision_macro, recall_macro, f1_macro, f1_weighted, mcc, precision, recall, f1"
-    )
-
-
 def test_names_are_those_computed() -> None:
-    assert find_metric_names(SINGLE_LABEL, 2) == (*CLASSIFICATION, *BINARY)
-    assert find_metric_names(SINGLE_LABEL, 3) == tuple(CLASSIFICATION)
-    for problem_type, count in ((SINGLE_LABEL, 2), (MULTI_LABEL, 2), (MULTI_LABEL, 5), (REGRESSION, 1)):
-        targets = np.zeros((1, count) if problem_type == MULTI_LABEL else 1)
-        found = compute_metrics(problem_type, np.zeros((1, count)), targets)
+    judged = tuple(PROBABILITY_METRICS[SINGLE_LABEL])
+    assert find_metric_names(SINGLE_LABEL, 2) == (*CLASSIFICATION, *BINARY, *judged)
+    assert find_metric_names(SINGLE_LABEL, 3) == (*CLASSIFICATION, *judged)
+    for problem_type, count in ((SINGLE_LABEL, 2), (SINGLE_LABEL, 3), (MULTI_LABEL, 2), (MULTI_LABEL, 5)):
+        targets = np.arange(count) if problem_type == SINGLE_LABEL else np.eye(count)
+        found = compute_metrics(problem_type, np.zeros((count, count)), targets)
         assert tuple(found) == find_metric_names(problem_type, count)
+    assert tuple(compute_metrics(REGRESSION, np.zeros((1, 1)), np.zeros(1))) == find_metric_names(REGRESSION, 1)
     assert tuple(language_model_metrics(1.0, 1, 1)) == LANGUAGE_MODEL
 
 
+def test_only_those_asked_for_are_computed() -> None:
+    logits, targets = one_hot(PREDICTIONS, 2), np.array(REFERENCES)
+    everything = compute_metrics(SINGLE_LABEL, logits, targets)
+    assert compute_metrics(SINGLE_LABEL, logits, targets, only=("ece", "accuracy", "perplexity")) == {
+        "accuracy": everything["accuracy"],
+        "ece": everything["ece"],
+    }
+
+
 def test_metrics_to_choose_the_best_model_by_are_those_computed() -> None:
-    assert METRICS[SINGLE_LABEL] == ("loss", *CLASSIFICATION, *BINARY)  # the loss is the objective's
-    assert METRICS[MULTI_LABEL] == ("loss", *MULTI_LABEL_METRICS)
-    assert METRICS[REGRESSION] == ("loss", *REGRESSION_METRICS)
+    for problem_type in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):  # the loss is the objective's
+        known = (*PREDICTION_METRICS[problem_type], *PROBABILITY_METRICS[problem_type])
+        assert METRICS[problem_type] == ("loss", *known)
     assert METRICS[PRETRAIN] == LANGUAGE_MODEL
 
 
@@ -181,7 +165,7 @@ def test_several_labels_by_hand() -> None:
     # answers 100, 100, 111, 000: a logit of 0 is a probability of one half, which is enough
     found = compute_metrics(MULTI_LABEL, LOGITS, LABELS)
     f1_of_first, f1_of_second = 2 * 2 / (2 * 2 + 1), 2 * 1 / (2 * 1 + 1)
-    assert found == pytest.approx(
+    assert of_predictions(found, MULTI_LABEL) == pytest.approx(
         {
             "subset_accuracy": 2 / 4,
             "hamming_loss": 3 / 12,
@@ -191,6 +175,8 @@ def test_several_labels_by_hand() -> None:
             "precision_macro": (2 / 3 + 1 + 0) / 3,
             "recall_macro": (1 + 1 / 2 + 0) / 3,
             "f1_macro": (f1_of_first + f1_of_second + 0) / 3,
+            "precision_weighted": (2 * 2 / 3 + 2 * 1) / 4,
+            "recall_weighted": 3 / 4,
             "f1_weighted": (2 * f1_of_first + 2 * f1_of_second) / 4,
             "f1_samples": (1 + 2 / 3 + 1 / 2 + 0) / 4,
         }
@@ -223,6 +209,7 @@ def test_numbers_by_hand() -> None:
             "mse": 6 / 4,
             "rmse": math.sqrt(6 / 4),
             "mae": 4 / 4,
+            "median_absolute_error": (1 + 1) / 2,
             "r2": 1 - 6 / 20,
             "pearson": covariance / math.sqrt(20 * variance),
             "spearman": 1 - 6 * 2 / (4 * 15),
@@ -242,21 +229,6 @@ def test_correlations_with_constants_are_defined(predictions: list[float], refer
 def test_predictions_that_hardly_differ_are_no_warning() -> None:
     predictions = np.array([[1.0], [1.0 + 1e-15], [1.0]])
     assert 0 <= compute_metrics(REGRESSION, predictions, np.array([1.0, 3, 2]))["spearman"] <= 1
-
-
-@pytest.mark.parametrize("problem_type", [SINGLE_LABEL, MULTI_LABEL, REGRESSION])
-def test_every_metric_is_offered_as_one_of_evaluate(problem_type: str) -> None:
-    logits = {MULTI_LABEL: LOGITS, REGRESSION: LOGITS[:, :1]}.get(problem_type, one_hot([0, 1, 1, 0], 2))
-    targets = {MULTI_LABEL: LABELS, REGRESSION: LABELS[:, 0]}.get(problem_type, np.array([0, 1, 0, 0]))
-    predictions = {MULTI_LABEL: LOGITS >= 0, REGRESSION: LOGITS[:, 0]}.get(problem_type, logits.argmax(axis=1))
-    for name, value in compute_metrics(problem_type, logits, targets).items():
-        metric = load_metric(name, problem_type)
-        assert isinstance(metric, evaluate.Metric)
-        for row in range(len(targets)):
-            reference = targets[row].astype(int) if problem_type == MULTI_LABEL else targets[row]
-            prediction = predictions[row].astype(int) if problem_type == MULTI_LABEL else predictions[row]
-            metric.add(prediction=prediction, reference=reference)
-        assert metric.compute() == pytest.approx({name: value})
 
 
 def test_language_model_by_hand() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfpipe.evaluation.plots import _running_mean, _series, _state_lowest, plot_loss_curve
+from hfpipe.evaluation.plots import _state_lowest, find_series, plot_loss_curve, running_mean
 
 LONG = [{"step": step, "loss": 1.0 / step, "learning_rate": 1e-4} for step in range(1, 101)]
 
@@ -33,22 +33,22 @@ def test_picture_of(history: list[dict[str, float | None]], tmp_path: Path) -> N
 
 def test_series_takes_events_that_carry_the_key_and_breaks_at_null() -> None:
     history = [{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": 3.0}, {"step": 2, "loss": None}]
-    steps, losses = _series(history, "loss")
+    steps, losses = find_series(history, "loss")
     assert steps.tolist() == [1, 2]
     assert losses[0] == 2.0
     assert math.isnan(losses[1])
 
 
 def test_running_mean_by_hand() -> None:
-    assert _running_mean(np.array([1.0, 2.0, 3.0, 4.0, 9.0]), 1).tolist() == [1.0, 2.0, 3.0, 16 / 3, 9.0]
-    with_gap = _running_mean(np.array([1.0, math.nan, 3.0]), 1)
+    assert running_mean(np.array([1.0, 2.0, 3.0, 4.0, 9.0]), 1).tolist() == [1.0, 2.0, 3.0, 16 / 3, 9.0]
+    with_gap = running_mean(np.array([1.0, math.nan, 3.0]), 1)
     assert with_gap.tolist() == [1.0, 2.0, 3.0]
-    assert np.isnan(_running_mean(np.array([math.nan, math.nan]), 1)).all()
+    assert np.isnan(running_mean(np.array([math.nan, math.nan]), 1)).all()
 
 
 def test_a_straight_line_stays_where_it_is() -> None:
     line = np.arange(50.0)
-    assert _running_mean(line, 6) == pytest.approx(line)
+    assert running_mean(line, 6) == pytest.approx(line)
 
 
 def test_lowest_is_named_with_its_step() -> None:

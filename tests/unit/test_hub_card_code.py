@@ -7,6 +7,7 @@ import pytest
 from hub_runs import make_facts, make_record
 from tiny_models import bert_config, llama_config, make_classifier, make_generator, make_tokenizer, save_model
 
+from hfpipe.evaluation.record import CalibrationRecord, EvaluationRecord, ModelRecord
 from hfpipe.hub.card import render_card
 
 
@@ -53,6 +54,23 @@ def test_a_classifier_answers(
     total = sum(answer["score"] for answer in answers)
     is_shared = "problem_type" not in settings
     assert (total == pytest.approx(1.0, abs=1e-4)) is is_shared
+
+
+@pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification"])
+def test_the_line_of_the_card_calibrates(
+    problem_type: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_classifier(bert_config(problem_type=problem_type))
+    save_model(tmp_path, model, make_tokenizer())
+    calibration = CalibrationRecord(2.5, 9, 0.7, 0.6, 0.2, 0.1)
+    evaluation = EvaluationRecord(problem_type, (), "", {}, calibration, None, (), ModelRecord("", 1))
+    facts = make_facts(make_record(problem_type=problem_type, max_seq_length=64), evaluation=evaluation)
+    card = render_card(facts)
+    assert "with the temperature T = 2.5, fitted on the validation part" in card
+    answers = eval(run_code(card, tmp_path, capsys, monkeypatch))
+    logits = model.eval()(**make_tokenizer()("A text to judge", return_tensors="pt")).logits[0] / 2.5
+    wanted = logits.sigmoid() if problem_type.startswith("multi") else logits.softmax(-1)
+    assert answers == pytest.approx(dict(zip(("neg", "mid", "pos"), wanted.tolist(), strict=True)), abs=1e-5)
 
 
 def test_a_language_model_continues(

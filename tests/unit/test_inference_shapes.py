@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,7 @@ def test_a_second_text_for_a_model_of_one_is_refused(tmp_path: Path) -> None:
 
 def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
     settings = InferenceSettings(("a", "b"), "|", "c", "d", ";", {"0": "no"}, 128, "windows", 16, 4, "max")
+    settings = replace(settings, temperature=1.25, thresholds={"no": 0.25})
     write_inference_settings(tmp_path, settings)
     assert read_inference_settings(tmp_path) == settings
     assert read_inference_settings(tmp_path / "elsewhere") == InferenceSettings()
@@ -192,6 +194,10 @@ def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
     [
         ({"format": "hfpipe inference 9"}, ": is not in the format 'hfpipe inference 1'"),
         ({"thresholds": [0.5]}, ": thresholds: [0.5]: is no setting of this format"),
+        ({"thresholds": {"a": True}}, ": thresholds: {'a': True}: is no setting of this format"),
+        ({"thresholds": {"a": -0.5}}, ": thresholds: {'a': -0.5}: is no setting of this format"),
+        ({"temperature": 0}, ": temperature: 0: is no setting of this format"),
+        ({"temperature": "1"}, ": temperature: '1': is no setting of this format"),
         ({"max_windows": "4"}, ": max_windows: '4': is no setting of this format"),
         ({"max_seq_length": 1.5}, ": max_seq_length: 1.5: is no setting of this format"),
     ],
@@ -202,6 +208,30 @@ def test_settings_of_another_version_are_refused(change: dict[str, Any], expecte
     write_json(path, {**read_json(path), **change})
     remedy = "; use the version that wrote it, or put the file back as it was"
     assert message(lambda: read_inference_settings(tmp_path)) == f"{path}{expected}{remedy}"
+
+
+def test_files_of_before_temperatures_mean_what_they_meant(tmp_path: Path) -> None:
+    write_inference_settings(tmp_path, InferenceSettings(("text",)))
+    path = tmp_path / "inference.json"
+    write_json(path, {key: value for key, value in read_json(path).items() if key not in ("temperature", "thresholds")})
+    assert read_inference_settings(tmp_path) == InferenceSettings(("text",))
+
+
+def test_probabilities_are_calibrated_and_labels_given_by_thresholds(tmp_path: Path) -> None:
+    settings = InferenceSettings(("text",), temperature=0.5, thresholds={"mid": 0.3, "pos": 1.0})
+    classifier = saved(tmp_path, settings, **MULTI_LABEL)
+    rows = predicted(classifier, tmp_path / "in.jsonl", [json.dumps({"text": text}) for text in SENTENCES], ".jsonl")
+    for row, text in zip(rows, SENTENCES, strict=True):
+        probabilities = 1 / (1 + np.exp(-logits_of(classifier, text) / 0.5))
+        assert float(row["probability_mid"]) == pytest.approx(probabilities[1], abs=2e-6)
+        expected = [name for name, given in zip(("neg", "mid"), probabilities >= (0.5, 0.3, 1), strict=False) if given]
+        assert row["predicted_labels"] == expected
+
+
+def test_thresholds_of_other_labels_are_refused(tmp_path: Path) -> None:
+    place = f"{tmp_path / 'inference.json'}: thresholds: 'good': "
+    rule = "no label of the model, whose labels are neg, mid, pos; put the file back as it was"
+    assert message(lambda: saved(tmp_path, InferenceSettings(("text",), thresholds={"good": 0.3}))) == place + rule
 
 
 def test_a_rule_that_never_cuts_is_the_model_s_own_limit(tmp_path: Path) -> None:

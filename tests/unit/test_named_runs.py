@@ -8,6 +8,7 @@ import pytest
 
 from hfpipe.cli import app
 from hfpipe.config import DataSettings, find_named_run, list_named_runs, load_config
+from hfpipe.config.baseline_models import CLASSIFIER_BASELINES
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -16,7 +17,7 @@ TEMPLATE = RECIPES / "custom_csv" / "template.yaml"
 
 
 def test_none_is_lost() -> None:
-    assert len(FILES) == 14
+    assert len(FILES) == 18
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(RECIPES).as_posix())
@@ -26,6 +27,14 @@ def test_it_resolves(file: Path) -> None:
     assert config.output_dir == Path("runs") / name.replace("/", "-")
     assert config.config_file == file
     assert find_named_run(name) == file
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "textcnn"])
+def test_a_baseline_by_its_own_file_is_the_one_of_the_ladder(name: str) -> None:
+    config = load_config(["--config", str(RECIPES / "imdb" / f"{name}.yaml")])
+    wanted = {key: value for key, value in CLASSIFIER_BASELINES[name].settings().items() if value}
+    flat = config.flat()
+    assert {key: flat.get(key) for key in wanted} == wanted
 
 
 def test_the_command_line_lists_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,9 @@ from tiny_models import bert_config, llama_config, make_classifier, make_generat
 from transformers import TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, set_hf_deepspeed_config
 
-from hfpipe.errors import TrainingError
+from hfpipe.config import load_config
+from hfpipe.errors import ConfigError, TrainingError
+from hfpipe.training.arguments import check_baselines
 from hfpipe.training.sharding import check_launcher, check_trained, choose_units, give_memory, prepare_fsdp
 
 
@@ -79,6 +81,20 @@ def test_what_cannot_be_sharded_is_refused(tmp_path: Path) -> None:
         "and sizes not be seen whole; set zero3_init_flag: false in deepspeed_config; each process then cuts it up "
         "once it is loaded"
     )
+
+
+def test_networks_are_no_baselines_of_a_sharded_model(tmp_path: Path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    words = ["train_file=a.csv", "model_name_or_path=m"]
+    config = load_config([*words, "baselines=[tfidf, lstm, gru]"], recipe="finetune_classifier")
+    rule = "lstm, gru: networks are not trained as baselines where the launcher shards the model; leave them out"
+    check_baselines(config, args, {})
+    with pytest.raises(ConfigError, match=rule):
+        check_baselines(config, args, {"ACCELERATE_USE_FSDP": "true"})
+    args.deepspeed_plugin = DeepSpeedPlugin(zero_stage=2)
+    with pytest.raises(ConfigError, match=rule):
+        check_baselines(config, args, {})
+    check_baselines(load_config(words, recipe="finetune_classifier"), args, {})
 
 
 def test_a_model_is_loaded_whole_under_zero_3(tmp_path: Path) -> None:

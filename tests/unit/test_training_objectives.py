@@ -63,6 +63,17 @@ def test_each_next_token_is_predicted() -> None:
     assert objective.count(torch.tensor([[-100, -100, 3]])).item() == 1
 
 
+def test_the_losses_of_rows_add_up_to_that_of_the_batch() -> None:
+    logits = torch.zeros(2, 3, 4)
+    logits[0, 0, 2] = math.log(5.0)
+    labels = torch.tensor([[1, 2, 3], [1, 2, -100]])
+    outputs, objective = SimpleNamespace(logits=logits), CausalLMObjective()
+    losses = objective.row_losses(outputs, labels)
+    assert losses.tolist() == pytest.approx([math.log(8 / 5) + math.log(4), math.log(4)], rel=1e-6)
+    assert losses.sum().item() == pytest.approx(objective.loss_sum(outputs, labels).item(), rel=1e-6)
+    assert CausalLMObjective(label_smoothing=0.2).row_losses(outputs, labels).equal(losses)
+
+
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     weights = build_class_weights("balanced", np.array([0, 0, 0, 1]), NAMES)
     assert weights is not None

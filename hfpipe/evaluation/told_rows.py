@@ -1,0 +1,108 @@
+"""The rows a report tells of: where the model was surest and wrong, and where it was least sure.
+
+Refuses nothing. The same rows are explained at the end of a run (which words spoke for the answer) and shown by every
+later report, so which ones they are depends on the predictions alone. Ties go to the row that comes first.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.evaluation.predictions import Predictions
+from hfpipe.evaluation.probabilities import to_probabilities
+
+Kind = Literal["error", "uncertain"]
+
+ROWS_OF_A_KIND = 5
+
+
+@dataclass(frozen=True)
+class ToldRow:
+    """A row worth telling of: its number in the part, and the label (a column of the logits) it is about.
+
+    `score` is the model's for that label: a probability, or under regression the number.
+    """
+
+    kind: Kind
+    row: int
+    label: int
+    score: float
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """The predictions of a part as probabilities at a temperature; under regression as the numbers themselves."""
+
+    predictions: Predictions
+    temperature: float = 1.0
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Probabilities (rows, labels) float64, or numbers (rows, 1)."""
+        logits = self.predictions.logits.astype(np.float64)
+        if self.predictions.problem_type == REGRESSION:
+            return logits
+        return to_probabilities(self.predictions.problem_type, logits / self.temperature)
+
+    @cached_property
+    def is_right(self) -> np.ndarray:
+        """Whether each answer is right: (rows,) of one label a row, (rows, labels) of several."""
+        if self.predictions.problem_type == MULTI_LABEL:
+            return (self.scores >= 0.5) == (self.predictions.targets > 0.5)
+        answers: np.ndarray = self.scores.argmax(axis=1) == self.predictions.targets
+        return answers
+
+    @cached_property
+    def confidence(self) -> tuple[np.ndarray, np.ndarray]:
+        """How sure each answer is and whether it is right, float64 (answers,): of several labels a row each is one."""
+        if self.predictions.problem_type == MULTI_LABEL:
+            return self.scores.ravel(), self.predictions.targets.astype(np.float64).ravel()
+        return self.scores.max(axis=1), self.is_right.astype(np.float64)
+
+    def find_told_rows(self, count: int = ROWS_OF_A_KIND) -> list[ToldRow]:
+        """Return the most confident errors and the least certain rows, so many of each, worst first."""
+        problem_type = self.predictions.problem_type
+        if not len(self.predictions):
+            return []
+        if problem_type == REGRESSION:
+            return self._largest_misses(count)
+        if problem_type == MULTI_LABEL:
+            return self._worst_labels(count)
+        return self._worst_answers(count)
+
+    def _worst_answers(self, count: int) -> list[ToldRow]:
+        best = self.scores.argmax(axis=1)
+        surest = self.scores[np.arange(len(best)), best]
+        wrong = _largest(np.where(self.is_right, -1.0, surest), count)
+        ordered = np.sort(self.scores, axis=1)
+        margins = ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.ones(len(best))
+        unsure = _largest(-margins, count)
+        errors = [ToldRow("error", row, int(best[row]), float(surest[row])) for row in wrong if not self.is_right[row]]
+        return errors + [ToldRow("uncertain", row, int(best[row]), float(surest[row])) for row in unsure]
+
+    def _worst_labels(self, count: int) -> list[ToldRow]:
+        """Return of each row its worst label, as one that is not there at a probability of 0.9."""
+        distance = np.abs(self.scores - self.predictions.targets)
+        wrong = np.where(self.is_right, -1.0, distance)
+        nearness = -np.abs(self.scores - 0.5)
+        found = []
+        for kind, values in (("error", wrong), ("uncertain", nearness)):
+            worst = values.argmax(axis=1)
+            for row in _largest(values.max(axis=1), count):
+                label = int(worst[row])
+                if kind == "uncertain" or not self.is_right[row, label]:
+                    found.append(ToldRow(kind, row, label, float(self.scores[row, label])))  # type: ignore[arg-type]
+        return found
+
+    def _largest_misses(self, count: int) -> list[ToldRow]:
+        misses = np.abs(self.scores[:, 0] - self.predictions.targets)
+        return [
+            ToldRow("error", row, 0, float(self.scores[row, 0])) for row in _largest(misses, count) if misses[row] > 0
+        ]
+
+
+def _largest(values: np.ndarray, count: int) -> list[int]:
+    return [int(row) for row in np.argsort(-values, kind="stable")[:count]]

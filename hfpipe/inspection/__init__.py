@@ -1,0 +1,1 @@
+"""What is the matter with data, told before a model is trained on them."""
