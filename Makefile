@@ -30,7 +30,7 @@ demo: install
 
 # A file's tests share one process, since they share runs that take seconds; two processes keep two cores busy.
 WORKERS ?= 2
-TOGETHER := -n $(WORKERS) --dist loadfile
+TOGETHER := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(BIN)/python -m pytest $(TOGETHER)
