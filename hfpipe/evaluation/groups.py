@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hfpipe.config.sections import SINGLE_LABEL
+from hfpipe.data.slices import SHOWN_EMPTY
 from hfpipe.evaluation.intervals import bootstrap_intervals
 from hfpipe.evaluation.predictions import Predictions
 
@@ -61,16 +62,14 @@ def group_by_column(predictions: Predictions, values: Sequence[str | None], metr
 
     Nothing where there is one value alone, or nearly as many values as rows.
     """
-    rows_of: dict[str | None, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for row, value in enumerate(values):
-        rows_of.setdefault(value, []).append(row)
+        rows_of.setdefault(value or SHOWN_EMPTY, []).append(row)
     if len(rows_of) < 2 or len(rows_of) > max(VALUES_A_COLUMN, len(predictions) // 2):
         return []
-    ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0] or ""))
+    ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
     kept, rest = ordered[:VALUES_A_COLUMN], ordered[VALUES_A_COLUMN:]
-    groups = [
-        score_group(predictions, np.array(rows), metric, "no value" if value is None else value) for value, rows in kept
-    ]
+    groups = [score_group(predictions, np.array(rows), metric, value) for value, rows in kept]
     if rest:
         others = np.array([row for _, rows in rest for row in rows])
         groups.append(score_group(predictions, others, metric, f"{len(rest):,} other values"))

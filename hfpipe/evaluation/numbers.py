@@ -16,6 +16,8 @@ _WORDS = {
     "precision_micro": "micro precision",
     "recall_macro": "macro recall",
     "recall_micro": "micro recall",
+    "precision_weighted": "weighted precision",
+    "recall_weighted": "weighted recall",
     "mcc": "Matthews correlation",
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
@@ -26,21 +28,32 @@ _WORDS = {
     "mae": "mean absolute error",
     "r2": "R²",
 }
+_READINGS = {"_uncalibrated": ", uncalibrated", "_at_thresholds": " at thresholds"}
+"""The ends of names of scores from logits that are read in another way than the rest."""
 
 
 def is_lower_better(metric: str) -> bool:
     """Tell whether less of `metric` is more."""
-    return metric in LOWER_IS_BETTER
+    return _split(metric)[0] in LOWER_IS_BETTER
 
 
 def is_share(metric: str) -> bool:
     """Tell whether `metric` is a share of something, between 0 and 1."""
-    return metric in _SHARES or metric.startswith(("precision_", "recall_", "f1_"))
+    plain = _split(metric)[0]
+    return plain in _SHARES or plain.startswith(("precision_", "recall_", "f1_"))
 
 
 def say_metric(metric: str) -> str:
     """Return the name of a metric as people say it."""
-    return _WORDS.get(metric, metric.replace("_", " "))
+    plain, reading = _split(metric)
+    return _WORDS.get(plain, plain.replace("_", " ")) + reading
+
+
+def _split(metric: str) -> tuple[str, str]:
+    """Return a metric, and in words how the logits were read for it where that is another way."""
+    return next(
+        ((metric.removesuffix(end), told) for end, told in _READINGS.items() if metric.endswith(end)), (metric, "")
+    )
 
 
 def show_value(value: float | None, metric: str = "") -> str:

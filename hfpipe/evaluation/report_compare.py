@@ -116,13 +116,16 @@ def _compare(
     values = [score.value for score in scores if score.value is not None]
     best = (min if is_lower_better(metric) else max)(values, default=None)
     first = named[next(iter(named))].predictions.get(part)
+    owns = [named[name].predictions.get(part) for name in scored]
+    # the best of scores on other rows is none
+    compare = all(first is None or (own is not None and _are_same_rows(own, first)) for own in owns)
     found = []
     for place, (name, record) in enumerate(scored.items()):
-        own = named[name].predictions.get(part)
+        own = owns[place]
         difference = (
             _difference(own, first, metric) if own is not None and first is not None and own is not first else None
         )
-        is_best = len(scores) > 1 and values.count(best or 0.0) == 1 and scores[place].value == best
+        is_best = compare and len(scores) > 1 and values.count(best or 0.0) == 1 and scores[place].value == best
         bar = place_bars(scores)[place]
         found.append(ComparedRun(name, record.parts[part].rows, scores[place], bar, is_best, difference))
     return found

@@ -77,10 +77,8 @@ def _classifier_limits(facts: CardFacts) -> Iterator[str]:
     yield from _coarse_scores(facts)
     labels = facts.run.get("label_names", ())
     if facts.problem_type == SINGLE_LABEL and labels:
-        yield (
-            f"Every text gets one of the {len(labels):,} labels, also one that none of them fits. The probabilities "
-            "were not calibrated."
-        )
+        uncalibrated = " The probabilities were not calibrated." if facts.temperature is None else ""
+        yield f"Every text gets one of the {len(labels):,} labels, also one that none of them fits.{uncalibrated}"
 
 
 def _uneven_labels(facts: CardFacts) -> Iterator[str]:

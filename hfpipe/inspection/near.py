@@ -72,7 +72,7 @@ def _finding(
         found_row(part, row - start, f"{alike:.2f} like {pooled.place(other)}{_other_answer(pooled, row, other)}")
         for row, other, alike in ranked
     )
-    detail = f"at least {THRESHOLD:.0%} of their runs of five characters are shared, case and signs aside"
+    detail = f"at least {100 * THRESHOLD:.0f} % of their runs of five characters are shared, case and signs aside"
     return Finding(kind, severity, name, title, len(rows), len(part), detail, remedy, rows)
 
 
