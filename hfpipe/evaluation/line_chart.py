@@ -202,9 +202,7 @@ def _show(value: float, axis: Axis, ticks: Sequence[float]) -> str:
         step = 100 * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
         return f"{100 * value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f} %"
     # 0.00015 is wider than the margin, and beside 0.0001 both are hard to read
-    tiny = value != 0 and max(map(abs, ticks)) < 1e-3
-    shown = f"{value:.3e}".replace("e-0", "e-") if tiny else f"{value:,.4g}".replace("e-0", "e-")
-    if tiny:
-        digits, power = shown.split("e")
-        shown = f"{digits.rstrip('0').rstrip('.')}e{power}"
-    return shown.replace("-", "−")
+    if value != 0 and max(map(abs, ticks)) < 1e-3:
+        digits, power = f"{value:.3e}".split("e")
+        return f"{float(digits):g}e{int(power)}".replace("-", "−")
+    return f"{value:,.4g}".replace("e-0", "e-").replace("-", "−")

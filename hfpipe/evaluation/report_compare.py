@@ -117,15 +117,16 @@ def _compare(
     best = (min if is_lower_better(metric) else max)(values, default=None)
     first = named[next(iter(named))].predictions.get(part)
     owns = [named[name].predictions.get(part) for name in scored]
+    known = [own for own in owns if own is not None]
     # the best of scores on other rows is none
-    compare = all(first is None or (own is not None and _are_same_rows(own, first)) for own in owns)
+    is_fair = len(scores) > 1 and all(_are_same_rows(own, known[0]) for own in known[1:])
     found = []
     for place, (name, record) in enumerate(scored.items()):
         own = owns[place]
         difference = (
             _difference(own, first, metric) if own is not None and first is not None and own is not first else None
         )
-        is_best = compare and len(scores) > 1 and values.count(best or 0.0) == 1 and scores[place].value == best
+        is_best = is_fair and values.count(best or 0.0) == 1 and scores[place].value == best
         bar = place_bars(scores)[place]
         found.append(ComparedRun(name, record.parts[part].rows, scores[place], bar, is_best, difference))
     return found

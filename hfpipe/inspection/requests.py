@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from hfpipe.inspection.lengths import TokenCounts
 
 _YAML = (".yaml", ".yml")
+_OPTIONS = {
+    "text_column_names": "--text-column",
+    "text_pair_column_name": "--text-pair-column",
+    "label_column_name": "--label-column",
+    "field_delimiter": "--delimiter",
+    "tokenizer_name": "--tokenizer",
+    "validation_file": "--validation",
+    "test_file": "--test",
+}
 
 
 @dataclass(frozen=True)
@@ -117,9 +126,15 @@ def _check_run(request: Request) -> None:
     given += [] if request.max_seq_length is None else ["max_seq_length"]
     given += [] if request.labelled else ["--no-labels"]
     rule = "an option for files; a run has its own settings"
-    problems = [Problem(name, "", rule, f"leave it out, or give it as in {_as_setting(name)}") for name in given]
+    problems = [
+        Problem(_as_option(name), "", rule, f"leave it out, or give it as in {_as_setting(name)}") for name in given
+    ]
     if problems:
         raise ConfigError(problems)
+
+
+def _as_option(name: str) -> str:
+    return name if name.startswith("--") else _OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _as_setting(name: str) -> str:

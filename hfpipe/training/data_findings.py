@@ -11,7 +11,7 @@ from hfpipe.data.parts import DocumentParts, LabelledParts
 from hfpipe.inspection.inspected import of_document_parts, of_labelled_parts
 from hfpipe.inspection.inspecting import CHEAP, inspect_parts
 from hfpipe.inspection.record import FINDINGS_FILE, NOTE, FindingsRecord, write_findings
-from hfpipe.inspection.reporting import percent
+from hfpipe.inspection.reporting import percent, plural
 from hfpipe.training.agreement import written_for_all
 from hfpipe.training.session import Session
 
@@ -42,7 +42,8 @@ def _describe(record: FindingsRecord) -> Iterator[str]:
     worth_a_look = [finding for finding in record.findings if finding.severity != NOTE]
     for finding in worth_a_look[:_LINES]:
         where = f"{finding.part}: " if finding.part else ""
-        yield f"data: {where}{finding.title}: {finding.count:,} rows ({percent(finding.share)})"
+        yield f"data: {where}{finding.title}: {plural(finding.count, 'row')} ({percent(finding.share)})"
     if worth_a_look:
         more = len(record.findings) - len(worth_a_look[:_LINES])
-        yield f"data: {more:,} more findings in {FINDINGS_FILE}, with the places; hfpipe inspect looks at all rows"
+        kept = f"{plural(more, 'more finding')} in" if more else "all of it is in"
+        yield f"data: {kept} {FINDINGS_FILE}, with the places; hfpipe inspect looks at all rows"

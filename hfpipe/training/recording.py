@@ -61,6 +61,7 @@ from hfpipe.training.quotes import quote_labels
 from hfpipe.training.score_table import score_table
 from hfpipe.training.session import Session, fingerprint_of
 from hfpipe.training.streaming import check_processes
+from hfpipe.training.tasks import check_metric, check_thresholds
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
@@ -121,8 +122,11 @@ def begin_classifier(session: Session, parts: LabelledParts) -> None:
     """Begin, and write what prediction needs beside the checkpoint: columns, names of labels, how texts are cut.
 
     Raises:
+        ConfigError: Before anything is written, if so many labels do not define `metric_for_best_model` or thresholds.
         CheckpointError: As `begin`.
     """
+    check_metric(session.config, parts)
+    check_thresholds(session.config, parts)
     begin(session, parts.summary, label_names=parts.label_names)
     with written_for_all(session.directory, session.args):
         if session.is_main:

@@ -15,13 +15,7 @@ from hfpipe.training.trainer import Task
 
 
 def classification_task(objective: Objective, config: RunConfig, parts: LabelledParts) -> Task:
-    """Return the task of giving each text its label, its labels or its number.
-
-    Raises:
-        ConfigError: If `metric_for_best_model` is not defined for so many labels.
-    """
-    check_metric(config, parts)
-    check_thresholds(config, parts)
+    """Return the task of giving each text its label, its labels or its number."""
 
     def score(outcome: Outcome) -> dict[str, float]:
         assert outcome.logits is not None and isinstance(outcome.rows, LabelledRows)

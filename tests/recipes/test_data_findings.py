@@ -39,7 +39,7 @@ def test_a_classifier_run_tells_and_keeps_what_it_finds(
     alike = {row.place for finding in record.findings if finding.kind.startswith("near_") for row in finding.rows}
     assert {f"{rows}:{line}" for line in range(62, 62 + REPEATED)} <= alike
     assert {part.name: part.rows for part in record.overview.parts} == {"train": 49, "validation": 16}
-    assert "data: e-mail addresses: 1 rows (1.5 %)" in caplog.text
+    assert "data: e-mail addresses: 1 row (1.5 %)" in caplog.text
     assert "kim@mail.example" not in caplog.text + (output_dir / FINDINGS_FILE).read_text()
 
 

@@ -163,6 +163,7 @@ def test_thresholds_for_three_labels_are_refused(checkpoints: Callable[[str], Pa
         "--threshold_for: f1: thresholds are for 2 labels, or several labels a row, and here a row has one of 3"
         in str(error.value)
     )
+    assert not (tmp_path / "run" / "run.json").exists(), "it is known before anything is written"
 
 
 def test_a_language_model_has_intervals_over_its_blocks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

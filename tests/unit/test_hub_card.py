@@ -112,6 +112,7 @@ def test_limits_are_stated_from_the_facts() -> None:
     assert "The labels are uneven: 35 training rows of neg, 5 of pos." in limits
     assert "The validation part has 16 rows: its accuracy of 0.8750 is known to about 0.17." in limits
     assert "There was no test part" in limits
+    assert "The probabilities were not calibrated." in limits
 
 
 def test_data_and_settings_are_those_of_the_run() -> None:

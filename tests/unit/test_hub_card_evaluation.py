@@ -53,6 +53,7 @@ def test_calibration_and_pictures_are_told() -> None:
     assert "a temperature of 1.6, fitted on 90 validation rows, takes their log loss from 0.4000 to 0.3500" in RESULTS
     assert f"]({CONFUSION})" in RESULTS and f"]({RELIABILITY})" in RESULTS
     assert is_allowed(CONFUSION) and is_allowed(RELIABILITY)
+    assert "The probabilities were not calibrated." not in CARD
 
 
 def test_weights_on_the_way_claim_nothing_of_it() -> None:

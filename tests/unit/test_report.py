@@ -184,10 +184,12 @@ def test_runs_are_compared_on_the_same_rows(classifier: Path, tmp_path: Path) ->
 
 
 def test_other_rows_do_not_compare(classifier: Path, tmp_path: Path) -> None:
-    topics = save_classifier_run(tmp_path / "topics", make_predictions(labels=("a", "b", "c")))
+    topics = save_classifier_run(tmp_path / "topics", make_predictions(labels=("a", "b", "c")), value=0.6)
     read = read_page(build_report([classifier, topics]))
     assert "The test rows are others than those of reviews in topics: their scores do not compare." in read.text
-    assert len(read.tables["accuracy on the test part"][0]) == 5, "no column of differences"
+    rows = read.tables["accuracy on the test part"]
+    assert len(rows[0]) == 5, "no column of differences"
+    assert [row[0] for row in rows[1:]] == ["reviews", "topics"], "none is called the best"
 
 
 def test_the_command_writes_where_it_says(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

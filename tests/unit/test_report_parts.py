@@ -17,7 +17,7 @@ from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.errors import CheckpointError, DataError, Problem
 from hfpipe.evaluation.groups import group_by_column, group_by_length, wilson_interval
 from hfpipe.evaluation.line_chart import MAX_POINTS, Axis, Line, draw_chart, find_ticks, fit_axis, thin, thin_by_length
-from hfpipe.evaluation.numbers import show_difference, show_range, show_seconds, show_signed, show_value
+from hfpipe.evaluation.numbers import say_metric, show_difference, show_range, show_seconds, show_signed, show_value
 from hfpipe.evaluation.occlusion import MAX_PIECES, cut_pieces, explain_rows, read_attributions, write_attributions
 from hfpipe.evaluation.plots_scores import plot_confusion
 from hfpipe.evaluation.record import ComparisonRecord, EvaluationRecord, MetricRecord
@@ -90,6 +90,9 @@ def test_a_rung_that_would_hide_the_others_is_off_the_scale() -> None:
 def test_ticks_of_a_narrow_axis_are_told_apart() -> None:
     chart = draw_chart([], Axis("", 0, 1), Axis("", 0.8945, 0.8955, is_share=True), alt="a")
     assert re.findall(r">(89[^<]+)<", chart.svg) == ["89.45 %", "89.50 %", "89.55 %"]
+    chart = draw_chart([], Axis("", 0, 1), Axis("", 0, 2.2e-4), alt="a")
+    ticks = re.findall(r'class="tick end"[^>]*>([^<]+)<', chart.svg)
+    assert ticks == ["0", "5e−5", "1e−4", "1.5e−4", "2e−4"]
 
 
 def test_bars_share_one_line() -> None:
@@ -111,6 +114,9 @@ def test_bars_share_one_line() -> None:
         (show_range(0.5, None, "f1_micro"), ""),
         (show_difference(-0.01, "accuracy"), "1.0 point"),
         (show_signed(-0.017, "accuracy"), "−1.7"),
+        (show_value(0.9186, "accuracy_at_thresholds"), "91.9 %"),
+        (say_metric("ece_uncalibrated"), "expected calibration error, uncalibrated"),
+        (say_metric("f1_at_thresholds"), "F1 at thresholds"),
         (show_seconds(3e-5), "< 0.001 s"),
         (show_seconds(0.034), "0.034 s"),
         (show_seconds(59.94), "59.9 s"),
@@ -148,6 +154,8 @@ def test_groups_by_column_keep_the_rare_together() -> None:
     right = predictions.logits.argmax(axis=1) == predictions.targets
     assert groups[0].value == right[30:].mean()
     assert group_by_column(predictions, ["one"] * len(predictions), "accuracy") == []
+    empty = group_by_column(predictions, ["", *["one"] * (len(predictions) - 1)], "accuracy")
+    assert [(group.name, group.rows) for group in empty] == [("one", len(predictions) - 1), ("(empty)", 1)]
 
 
 def test_the_surest_errors_and_the_least_sure_rows_are_told() -> None:
