@@ -136,11 +136,11 @@ def _find_tiles(view: RunView) -> Iterator[Tile]:
         shown = numbers.show_signed(rival.comparison.difference, rival.comparison.metric)
         unit = " points" if numbers.is_share(rival.comparison.metric) else ""
         yield Tile("against the best baseline", f"{shown}{unit}", rival.title)
+    unit = "blocks" if view.files.is_language_model else "rows"
     if part is not None:
-        unit = "blocks" if view.files.is_language_model else "rows"
         yield Tile(f"{record.judged_part} {unit}", numbers.show_count(part.rows), "scored")
     model = record.model
-    pace = f"{numbers.show_rate(model.rows_per_second)} rows a second scored" if model.rows_per_second else ""
+    pace = f"{numbers.show_rate(model.rows_per_second)} {unit} a second scored" if model.rows_per_second else ""
     yield Tile("training time", numbers.show_seconds(model.train_seconds), pace)
 
 

@@ -167,7 +167,8 @@ def _describe_cost(files: RunFiles) -> Iterator[tuple[str, str]]:
     elif pace:
         yield "training pace", f"{show_rate(pace)} rows a second"
     if model is not None and model.rows_per_second is not None:
-        yield "scoring pace", f"{show_rate(model.rows_per_second)} rows a second"
+        unit = "blocks" if files.is_language_model else "rows"
+        yield "scoring pace", f"{show_rate(model.rows_per_second)} {unit} a second"
     sessions = run.get("sessions", ())
     if len(sessions) > 1:
         yield "sessions", f"{len(sessions):,}"

@@ -15,8 +15,9 @@ _KEPT: Mapping[str, str] = {HEAD: "", TAIL: " to their tail", HEAD_TAIL: " to he
 
 def describe_lengths(lengths: np.ndarray, *, unit: str) -> str:
     """Return smallest, median, 90th and 99th percentile and largest of `lengths` (texts,), in a line."""
-    median, p90, p99 = np.percentile(lengths, PERCENTILES)
-    middle = f"median {median:,.0f}, p90 {p90:,.0f}, p99 {p99:,.0f}"
+    # lengths that occur, as `hfpipe inspect` tells them
+    median, p90, p99 = np.percentile(lengths, PERCENTILES, method="lower").tolist()
+    middle = f"median {median:,}, p90 {p90:,}, p99 {p99:,}"
     return f"tokens of a {unit}: min {lengths.min():,}, {middle}, max {lengths.max():,}"
 
 

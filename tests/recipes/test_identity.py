@@ -214,7 +214,10 @@ def test_a_run_goes_on_with_the_model_and_tokenizer_of_the_hub_it_began_with(
     assert list(record[STARTING_POINT].values()) == commits
     assert saved_settings(record)["model_revision"] == "main"
     run_recipe_here("finetune_classifier", classifier(folder) | {"output_dir": tmp_path / "from_folder"})
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "from_folder")
+    outcomes = [outcome(tmp_path / name) for name in ("run", "from_folder")]
+    titles = [evaluation["model"].pop("title") for *_, evaluation in outcomes]
+    assert titles == ["acme/encoder", "bert"]
+    assert outcomes[0] == outcomes[1]
 
 
 def test_what_was_refused_goes_on_when_all_is_as_it_was(folder: Path) -> None:

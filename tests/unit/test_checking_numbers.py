@@ -97,7 +97,7 @@ def test_schedule_by_hand() -> None:
 def test_lengths_by_hand() -> None:
     lengths = np.array([2, 4, 10])
     assert cut_shares(lengths, 4) == (1 / 3, 6 / 16)
-    assert describe_lengths(lengths, unit="text") == "tokens of a text: min 2, median 4, p90 9, p99 10, max 10"
+    assert describe_lengths(lengths, unit="text") == "tokens of a text: min 2, median 4, p90 4, p99 4, max 10"
     assert list(describe_cuts(lengths, LengthRule(4), limit=8, special_tokens=0)) == [
         "  max_seq_length  texts cut  tokens cut",
         "               1    100.0 %      81.2 %",
