@@ -202,7 +202,13 @@ def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
     lifeline = Lifeline(watch, me, world_size=args.world_size, checkpoints=checkpoints)
     is_one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
     meeting = lifeline.listen(host=_LOCALHOST if is_one_machine else "") if me.rank == 0 else (0, 0)
-    port, number = broadcast(torch.tensor(meeting, dtype=torch.int64, device=args.device)).tolist()
+    try:
+        port, number = broadcast(torch.tensor(meeting, dtype=torch.int64, device=args.device)).tolist()
+    except RuntimeError:  # what gloo and NCCL raise where a process is gone
+        time.sleep(GRACE_SECONDS)  # its launcher has a signal for the others, and that says why
+        message = f"process {me.rank} of {args.world_size:,}: another one ended before they had met"
+        watch.leave(LOST, f"{message}; {describe_next(checkpoints)}", speaker=me.rank)
+        raise
     if me.rank == 0:
         return
     try:

@@ -71,6 +71,15 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
         assert outcome(tmp_path / "run") == straight
 
 
+def test_a_process_that_ends_before_they_have_met_is_told_of(settings: Mapping[str, Any]) -> None:
+    killed = ("listen", [signal.SIGKILL], 0, 1)
+    ending = run_trial(RECIPE, settings, processes=2, prepare=signal_at, prepare_arguments=killed, timeout_s=60)
+    assert ending.codes == (KILLED, 1), ending.output
+    assert not ending.traceback
+    message = "process 1 of 2: another one ended before they had met; the same command begins anew"
+    assert ending.output.splitlines()[-1] == message
+
+
 def test_the_workers_of_a_killed_process_do_not_keep_its_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         # they would end by themselves only after the batch they are at
