@@ -1,7 +1,7 @@
 """How labels are spread over the rows: counts by part, and what is too rare or too common to be learnt."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
@@ -68,11 +68,18 @@ def _finding(
     rows = tuple(
         FoundRow(repr(label), f"{count:,} rows ({percent(count / len(train))})", "") for count, label in labels
     )
-    count, name = sum(count for count, _ in labels), part_name(inspected, train)
+    named = {label for _, label in labels}
+    # a row of several such labels is one row
+    count = sum(not named.isdisjoint(_labels_of(answer, inspected.problem_type)) for answer in train.answers)
+    name = part_name(inspected, train)
     return Finding(kind, severity, name, title, count, len(train), detail, remedy, rows)
 
 
 def _count(part: InspectedPart, problem_type: str | None) -> Counter[str]:
+    return Counter(label for answer in part.answers for label in _labels_of(answer, problem_type))
+
+
+def _labels_of(answer: Hashable, problem_type: str | None) -> tuple[str, ...]:
     if problem_type == MULTI_LABEL:
-        return Counter(str(label) for answer in part.answers if isinstance(answer, tuple) for label in answer)
-    return Counter(map(str, part.answers))
+        return tuple(map(str, answer)) if isinstance(answer, tuple) else ()
+    return (str(answer),)

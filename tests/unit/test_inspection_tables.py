@@ -57,6 +57,13 @@ def test_any_table_can_be_looked_at(data: st.DataObject, problem_type: str | Non
     assert all(line.isprintable() for line in render(record, rows=None, coloured=False))
 
 
+def test_a_row_of_two_rare_labels_is_one_row() -> None:
+    part = make_part("train", ["one", "two"], [("a", "b"), ("c",)])
+    record = inspect_parts(Inspected((part,), MULTI_LABEL, COLUMNS))
+    (rare,) = [finding for finding in record.findings if finding.kind == "rare_label"]
+    assert (rare.count, rare.of, len(rare.rows)) == (2, 2, 3)
+
+
 def test_a_cheap_look_is_bounded() -> None:
     texts = [f"text number {row} of many" for row in range(300)]
     inspected = Inspected((make_part("train", texts, ["a", "b", "c"] * 100),), SINGLE_LABEL, COLUMNS)
