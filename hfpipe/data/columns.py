@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hfpipe.config.sections import DataSettings
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import place_of_header, shorten, shorten_list
 from hfpipe.errors import DataError, Problem
@@ -103,6 +104,17 @@ class ColumnRequest:
             return self.texts if role == "text" else self.slices
         column = self.label if role == "label" else self.text_pair
         return None if column is None else (column,)
+
+
+def request_columns(settings: DataSettings, *, labelled: bool) -> ColumnRequest:
+    """Return the columns that the settings ask for in the first file of a run; slices are its reader's to add."""
+    return ColumnRequest(
+        settings.text_column_names,
+        settings.label_column_name,
+        labelled,
+        text_delimiter=settings.text_column_delimiter,
+        text_pair=settings.text_pair_column_name,
+    )
 
 
 def choose_columns(

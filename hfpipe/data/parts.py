@@ -16,7 +16,7 @@ from hfpipe.config.mixture import read_mixture
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, PartAccount, fingerprint
 from hfpipe.data.cleaning import clean_tables
-from hfpipe.data.columns import ColumnChoice, ColumnRequest
+from hfpipe.data.columns import ColumnChoice, request_columns
 from hfpipe.data.deduplication import deduplicate_tables
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import LabelShape
@@ -191,13 +191,7 @@ def _by_source(
 def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *, labelled: bool) -> dict[str, Table]:
     reading = Reading(settings.field_delimiter, settings.document_per, settings.encoding)
     shape = LabelShape(settings.problem_type, settings.label_delimiter)
-    columns = ColumnRequest(
-        settings.text_column_names,
-        settings.label_column_name,
-        labelled,
-        text_delimiter=settings.text_column_delimiter,
-        text_pair=settings.text_pair_column_name,
-    )
+    columns = request_columns(settings, labelled=labelled)
     slices, steps = settings.slice_column_names, select_text_steps(settings.cleaning_steps)
     # of the training files they are needed where validation rows come from there
     of_train = columns if sources.validation is not None else replace(columns, slices=slices)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.sections import REGRESSION, DataSettings
-from hfpipe.data.columns import ColumnRequest
+from hfpipe.data.columns import request_columns
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import LabelShape
 from hfpipe.data.record_stream import Record
@@ -53,13 +53,7 @@ def read_files(settings: DataSettings, *, labelled: bool, cache_dir: str | None 
 def _read_tables(sources: Sources, settings: DataSettings, findings: Findings, *, labelled: bool) -> dict[str, Table]:
     reading = Reading(settings.field_delimiter, settings.document_per, settings.encoding)
     shape = LabelShape(settings.problem_type, settings.label_delimiter)
-    columns = ColumnRequest(
-        settings.text_column_names,
-        settings.label_column_name,
-        labelled,
-        text_delimiter=settings.text_column_delimiter,
-        text_pair=settings.text_pair_column_name,
-    )
+    columns = request_columns(settings, labelled=labelled)
     steps = select_text_steps(settings.cleaning_steps)
     train = read_table(sources.train, TableRequest(columns, reading, shape, steps), findings)
     repeated = columns if train.columns is None else train.columns.repeated()
