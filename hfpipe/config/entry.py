@@ -40,6 +40,8 @@ def run_recipe(run: Callable[[RunConfig], None], recipe: str, argv: Sequence[str
         code, message, is_expected = _run_to_code(run, recipe, words)
         # where all stop at the same step each of them leaves by itself
         watch.tell_others(FINISHED if is_expected else code, message)
+        # A thread of gloo that gives a tensor back while the interpreter ends aborts the process.
+        watch.leave_group()
     if code != FINISHED:
         code = settle(code, message, say=partial(print, file=sys.stderr, flush=True))
     raise SystemExit(code)

@@ -42,16 +42,22 @@ def _tell_nobody(code: int, message: str) -> None:
     """Have nobody to tell: there is one process, or they have not met yet."""
 
 
+def _part_from_nobody() -> None:
+    """Have no group to leave."""
+
+
 class SignalWatch:
     """The handler of the signals that stop a run; `received` is the first that came, else 0.
 
     `tell_others(code, message)` tells the other processes that this one is about to leave; 0 is to be expected.
+    `leave_group()` ends the threads of their collectives.
     `has_met_others` once they have been asked for, reached or not: a process may open several sessions.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self.tell_others: Callable[[int, str], None] = _tell_nobody
+        self.leave_group: Callable[[], None] = _part_from_nobody
         self.has_met_others = False
         self._only_notes = False
         self._leaving = threading.RLock()

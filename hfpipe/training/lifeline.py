@@ -8,6 +8,7 @@ stand; a step or a save that not all have agreed on is never finished.
 The one decision: connections instead of heartbeats. A process that is busy for minutes is not taken for dead.
 """
 
+import gc
 import json
 import logging
 import os
@@ -198,6 +199,7 @@ def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
     if watch is None or args.world_size == 1 or watch.has_met_others:
         return
     watch.has_met_others = True
+    watch.leave_group = _leave_group
     me = Member(args.process_index, socket.gethostname(), os.getpid())
     lifeline = Lifeline(watch, me, world_size=args.world_size, checkpoints=checkpoints)
     is_one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
@@ -216,6 +218,12 @@ def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
     except OSError as error:
         # gradients take other ways, so the run can go on as it would have without
         logger.error("no connection to the first process (%s): the loss of a process will be noticed late", error)
+
+
+def _leave_group() -> None:
+    """End the threads of gloo, which live as long as the group: a model in DDP holds it, and is in a cycle."""
+    gc.collect()
+    torch.distributed.destroy_process_group()
 
 
 def describe_loss(member: Member, world_size: int, goes_on: str) -> str:

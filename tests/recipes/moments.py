@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,6 +54,17 @@ def fail_in_worker(function: str, rank: int, is_killed: bool, call: int = 3) -> 
 
     if int(os.environ.get("RANK", "0")) == rank:
         os.register_at_fork(after_in_child=begin)
+
+
+def tell_threads(function: str) -> None:
+    """In a trial of two: print the names of the threads when `function` is called, and when the process ends."""
+
+    def tell(moment: str) -> None:
+        names = sorted({path.read_text(encoding="utf-8").strip() for path in Path("/proc/self/task").glob("*/comm")})
+        os.write(1, f"{moment}: {' '.join(names)}\n".encode())  # whole, whatever the other process prints
+
+    sys.setprofile(_at_call(function, 1, lambda: tell(f"at {function}")))
+    Finalize(None, tell, args=("at the end",), exitpriority=1)
 
 
 def hold_a_line(port: int, seconds: float) -> None:

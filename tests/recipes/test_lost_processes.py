@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from moments import fail_in_worker, hold_a_line, signal_at
+from moments import fail_in_worker, hold_a_line, signal_at, tell_threads
 from test_resume import classifier_settings, outcome
 from trials import KILLED, run_trial
 
@@ -69,6 +69,20 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
     if rank == 0:  # what the other one leaves is the same
         assert run_trial(RECIPE, settings, processes=2).codes == (0, 0)
         assert outcome(tmp_path / "run") == straight
+
+
+@pytest.mark.parametrize("wrong", [{}, {"text_column_names": "none_such"}])
+def test_no_thread_of_a_collective_outlives_the_run(settings: Mapping[str, Any], wrong: Mapping[str, Any]) -> None:
+    # One that gives a tensor back while the interpreter ends aborts the process: 7 of 80 plain processes that end
+    # behind 50 collectives, and none of 120 that leave their group first (2026-11-23).
+    ending = run_trial(
+        RECIPE, {**settings, **wrong}, processes=2, prepare=tell_threads, prepare_arguments=("_leave_group",)
+    )
+    assert ending.codes == ((2, 2) if wrong else (0, 0)), ending.output
+    told = [line for line in ending.output.splitlines() if line.startswith("at ")]
+    # at a mistake the one that hears of it from the other leaves without an end
+    assert len([line for line in told if line.startswith("at the end")]) in ((1, 2) if wrong else (2,))
+    assert all(("gloo" in line) == line.startswith("at _leave_group") for line in told), told
 
 
 def test_a_process_that_ends_before_they_have_met_is_told_of(settings: Mapping[str, Any]) -> None:
