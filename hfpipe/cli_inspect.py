@@ -5,6 +5,7 @@ It exits 0 whatever is found, for findings are no mistakes of the command.
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -41,10 +42,10 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Say what is the matter with data before training on them: repeats, leaks, label errors, personal data, ..."""
-    from hfpipe.inference.option_names import OPTIONS_OF_INSPECT, telling_options
+    from hfpipe.inference.option_names import telling_options
     from hfpipe.inference.tables import check_output
     from hfpipe.inspection.cleaned import check_alone, diff_request, read_steps
-    from hfpipe.inspection.options import read_data_options, read_row_limit
+    from hfpipe.inspection.options import OPTIONS, read_data_options, read_row_limit
 
     limit = read_row_limit(rows)
     if output is not None:
@@ -71,13 +72,15 @@ def inspect(
     from hfpipe.inspection.requests import Request, inspect_request
 
     request = Request(tuple(files), data, not no_labels, tokenizer, max_seq_length)
+    # a run is described by settings, and they are what its user can change
+    telling = nullcontext() if request.is_run else telling_options(OPTIONS)
     if diff:
         check_alone(output)
-        with telling_options(OPTIONS_OF_INSPECT):
+        with telling:
             found = diff_request(request, rows=limit)
         print("\n".join(describe_diff(found, in_color=coloured)))
         return
-    with telling_options(OPTIONS_OF_INSPECT):
+    with telling:
         record = inspect_request(request)
     if output is not None:
         write_findings(output, record)

@@ -1,1 +1,1 @@
-"""Scores of finished outputs and pictures of a run: no model is loaded or run here."""
+"""Scores of finished outputs, with intervals, baselines and verdict: no model is loaded or run here."""

@@ -2,8 +2,9 @@
 
 Temperature and thresholds are chosen on one part, the validation part, and applied to both. All scores are those of
 the calibrated model, which `predict` runs; those that the temperature changes are there without it too, under a name
-that ends in `_uncalibrated`. Labels are the likeliest ones, or those of a half and more; where thresholds were chosen,
-scores of the labels they give end in `_at_thresholds`.
+that ends in `_uncalibrated`. Scores are those of the likeliest labels, or of those of a half and more, whatever was
+chosen; where thresholds were, scores of the labels they give end in `_at_thresholds`. The tables, the confusion matrix
+and that of the classes, count the labels that `predict` gives, so by thresholds where there are.
 """
 
 from collections.abc import Mapping
@@ -47,7 +48,12 @@ class LogitReading:
         return logits if self.temperature == 1.0 else apply_temperature(logits.astype(np.float64), self.temperature)
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
-        """Return logits of 1 and -1, (rows, labels), that say no more than which labels the thresholds give."""
+        """Return logits of 1 and -1, (rows, labels), that say no more than which labels the thresholds give.
+
+        Without thresholds they are returned as they are: the likeliest label, or all of a half and more, is given.
+        """
+        if not self.thresholds:
+            return logits
         given = to_probabilities(self.problem_type, self.calibrate(logits))
         if self.problem_type == MULTI_LABEL:
             return np.where(given >= [self.thresholds.get(name, THRESHOLD) for name in self.label_names], 1.0, -1.0)
@@ -133,9 +139,10 @@ def describe_part(
     }
     if problem_type == REGRESSION:
         return PartRecord(len(targets), metrics)
-    table = per_class_table(problem_type, logits, targets, label_names=reading.label_names)
+    given = reading.decide(logits)
+    table = per_class_table(problem_type, given, targets, label_names=reading.label_names)
     per_class = tuple(ClassRecord(**vars(row)) for row in table)
-    return PartRecord(len(targets), metrics, per_class, _confusion(reading, logits, targets))
+    return PartRecord(len(targets), metrics, per_class, _confusion(reading, given, targets))
 
 
 def _confusion(reading: LogitReading, logits: np.ndarray, targets: np.ndarray) -> tuple[tuple[int, ...], ...] | None:

@@ -9,19 +9,24 @@ document, are not quite, and make the true interval wider.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from hfpipe.config.sections import REGRESSION
 from hfpipe.evaluation.metrics import as_references, check_shapes, compute_metrics, predict
+from hfpipe.evaluation.probabilities import to_probabilities
+from hfpipe.evaluation.rare_errors import Outlook, find_upper_end, foresee_errors
 from hfpipe.evaluation.resampled_scores import RIGHT_OF_ADDED_TO_OTHER, build_resample, count_added
 from hfpipe.evaluation.resampling import draw_weights, find_bounds, find_level, find_p_value
 
 RESAMPLES = 1000
 MEAN_ERRORS = ("log_loss", "brier", "mse", "rmse", "mae", "median_absolute_error")
 """Few large errors make most of these, so their intervals are corrected for skewness; no made-up rows go into them."""
+
+FORESEEN_ERRORS = ("log_loss", "brier")
+"""Of these a model's probabilities say how large they can be, where the rows hold too few large ones to show it."""
 
 SHARES_RIGHT = ("accuracy", "subset_accuracy")
 """The metrics by which a row is right or wrong as a whole: McNemar's test compares two models by them."""
@@ -73,8 +78,17 @@ def bootstrap_intervals(
     resample = build_resample(problem_type, logits, targets, names=set(wanted.values()))
     drawn = draw_weights(len(targets), added=count_added(problem_type), seed=seed, resamples=resamples)
     found = _stack([resample(weights) for weights in drawn])
-    return {
+    bounds = {
         name: _bound(values[name], found[source], len(targets), corrected=source in MEAN_ERRORS)
+        for name, source in wanted.items()
+    }
+    if problem_type == REGRESSION:
+        return bounds
+    probabilities = to_probabilities(problem_type, logits)
+    return {
+        name: _reach_rare_errors(bounds[name], found[source], foresee_errors(problem_type, probabilities, source))
+        if source in FORESEEN_ERRORS
+        else bounds[name]
         for name, source in wanted.items()
     }
 
@@ -191,6 +205,14 @@ def _bound(value: float, values: np.ndarray, rows: int, *, corrected: bool = Fal
     if bounds is None:
         return Interval(value, None, None)
     return Interval(value, min(bounds[0], value), max(bounds[1], value))
+
+
+def _reach_rare_errors(interval: Interval, means: np.ndarray, outlook: Outlook) -> Interval:
+    """Return the interval with an upper end that errors too rare to be among the rows are below; see `rare_errors`."""
+    if interval.high is None:
+        return interval
+    variance = len(outlook.means) * float(means.var())
+    return replace(interval, high=max(interval.high, find_upper_end(interval.value, variance, outlook)))
 
 
 def _bound_gaps(value: float, gaps: np.ndarray, rows: int) -> tuple[float, float] | None:

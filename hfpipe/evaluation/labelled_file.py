@@ -27,6 +27,7 @@ from hfpipe.errors import DataError, Problem
 from hfpipe.evaluation.classifier_scores import LogitReading, compute_scores
 from hfpipe.evaluation.metrics import ClassScore, per_class_table
 from hfpipe.inference.loading import LoadedClassifier
+from hfpipe.inference.precision import FLOAT32, ScoringPrecision, check_precision
 from hfpipe.inference.predict import compute_logits
 from hfpipe.inference.texts import Text
 
@@ -63,22 +64,33 @@ class FileScores:
         return {**flat, "per_class": {row.label: {**vars(row)} for row in self.per_class}}
 
 
-def evaluate_file(classifier: LoadedClassifier, file: LabelledFile, *, batch_size: int = 32) -> FileScores:
+def evaluate_file(
+    classifier: LoadedClassifier,
+    file: LabelledFile,
+    *,
+    batch_size: int | None = None,
+    precision: ScoringPrecision = FLOAT32,
+) -> FileScores:
     """Return the scores of `classifier` on the rows of `file` that have a text and a label, as its run has them.
 
     Probabilities are calibrated where the run has done that; scores of labels by thresholds have names of their own.
+    The scores by label are those of the labels that `predict` gives.
 
     Raises:
+        ConfigError: If the hardware does not compute in that precision.
         DataError: With all problems of the file, labels the model does not know among them.
     """
+    check_precision(precision, classifier.model.device)
     table, lines = _read(classifier, file)
     problem_type, names = classifier.problem_type, classifier.label_names
     targets = encode_table(table, problem_type=problem_type, label_names=names)
-    logits = _run(classifier, table, batch_size)
+    logits = _run(classifier, table, batch_size=batch_size, precision=precision)
     reading = LogitReading(problem_type, names, classifier.settings.temperature, classifier.settings.thresholds)
     metrics = {"loss": _loss(logits, targets, problem_type), **compute_scores(reading, logits, targets)}
-    per_class = () if problem_type == REGRESSION else per_class_table(problem_type, logits, targets, label_names=names)
-    return FileScores(metrics, per_class, lines)
+    per_class: tuple[ClassScore, ...] = ()
+    if problem_type != REGRESSION:
+        per_class = per_class_table(problem_type, reading.decide(logits), targets, label_names=names)
+    return FileScores(metrics, per_class, (*lines, _tell_precision(classifier, precision)))
 
 
 def _read(classifier: LoadedClassifier, file: LabelledFile) -> tuple[Table, tuple[str, ...]]:
@@ -144,13 +156,27 @@ def _columns(classifier: LoadedClassifier, file: LabelledFile) -> ColumnRequest:
     )
 
 
-def _run(classifier: LoadedClassifier, table: Table, batch_size: int) -> np.ndarray:
+def _tell_precision(classifier: LoadedClassifier, precision: ScoringPrecision) -> str:
+    """Return what the scores were computed in, and the run's own where that is something else."""
+    own = classifier.trained_in
+    differs = own is not None and own != precision
+    return f"scored in {precision}" + (f"; the run computed its own scores in {own}" if differs else "")
+
+
+def _run(
+    classifier: LoadedClassifier, table: Table, *, batch_size: int | None, precision: ScoringPrecision
+) -> np.ndarray:
     """Return the logits of all rows, (rows, labels)."""
     pairs = table.text_pairs
     texts: list[Text] = list(table.texts) if pairs is None else list(zip(table.texts, pairs, strict=True))
     bar = tqdm(texts, "scoring", unit=" rows", **progress_options())
     found = compute_logits(
-        classifier.model, classifier.tokenizer, bar, treatment=classifier.treatment, batch_size=batch_size
+        classifier.model,
+        classifier.tokenizer,
+        bar,
+        treatment=classifier.treatment,
+        batch_size=batch_size,
+        precision=precision,
     )
     return np.stack(list(found))
 

@@ -3,6 +3,7 @@
 Nothing is said to beat anything unless the whole 95 % interval of the difference is on its side.
 """
 
+from hfpipe.evaluation.ladder import Rung, build_ladder
 from hfpipe.evaluation.numbers import (
     is_lower_better,
     is_share,
@@ -10,13 +11,12 @@ from hfpipe.evaluation.numbers import (
     show_count,
     show_p,
     show_range,
-    show_rate,
+    show_scoring_rate,
     show_seconds,
     show_signed,
     show_value,
 )
 from hfpipe.evaluation.record import CAUSAL_LM, BaselineRecord, ComparisonRecord, EvaluationRecord
-from hfpipe.evaluation.report_ladder import Rung, build_ladder
 from hfpipe.evaluation.verdict import find_best_baseline, find_tone
 
 
@@ -65,7 +65,7 @@ def _cells(rung: Rung, metric: str) -> tuple[str, ...]:
         show_range(score.low, score.high, metric),
         show_count(rung.parameters),
         show_seconds(rung.train_seconds),
-        show_rate(rung.rows_per_second),
+        show_scoring_rate(rung.rows_per_second),
     )
 
 

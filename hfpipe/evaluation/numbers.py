@@ -31,6 +31,8 @@ _WORDS = {
 _READINGS = {"_uncalibrated": ", uncalibrated", "_at_thresholds": " at thresholds"}
 """The ends of names of scores from logits that are read in another way than the rest."""
 
+MEASURABLE_RATE = 1_000_000
+
 
 def is_lower_better(metric: str) -> bool:
     """Tell whether less of `metric` is more."""
@@ -117,6 +119,11 @@ def show_seconds(value: float | None) -> str:
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def show_scoring_rate(value: float | None) -> str:
+    """Return how many rows a second a model scored; beyond a million no figure: what took no time measures nothing."""
+    return f"over {MEASURABLE_RATE:,}" if value is not None and value > MEASURABLE_RATE else show_rate(value)
 
 
 def show_rate(value: float | None) -> str:

@@ -50,7 +50,8 @@ class PartRecord:
     """The scores of a part; `rows` are its texts, of a language model its blocks.
 
     `metrics` are those of metrics.json without its prefixes, in their order. `confusion` is there for one label a row:
-    true labels down, predicted ones across.
+    true labels down, predicted ones across. Like `per_class` it goes by the labels that `predict` gives: by thresholds
+    where there are, which `metrics` do only where their name says so.
     """
 
     rows: int

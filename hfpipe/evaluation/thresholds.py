@@ -15,7 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hfpipe.config import RunConfig
+from hfpipe.config.sections import SINGLE_LABEL
 from hfpipe.config.threshold_aims import Aim, read_aim
+from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.evaluation.resampled_counts import divide
 
@@ -58,11 +61,25 @@ def choose_thresholds(
     elif len(label_names) == 2:
         each = [(label_names[1], probabilities[:, 1], targets == 1)]
     else:
-        rule = f"thresholds are for two labels, or several a row, and there are {len(label_names):,}"
-        raise ConfigError(Problem("threshold_for", repr(aim), rule, "remove it"))
+        raise ConfigError(_too_many_problem("threshold_for", aim, len(label_names)))
     found = {label: _choose(sought, scores, there) for label, scores, there in each}
     reached = {name: value for label, one in found.items() for name, value in _name(one, label, targets.ndim)}
     return Thresholds(aim, {label: one.value for label, one in found.items()}, reached)
+
+
+def check_thresholds(config: RunConfig, parts: LabelledParts) -> None:
+    """Raise a ConfigError where thresholds are asked for and each row has one of more than two labels.
+
+    How many there are is known when the data are read, which is before anything is launched.
+    """
+    aim, count = config.evaluation.threshold_for, len(parts.label_names)
+    if aim is not None and parts.problem_type == SINGLE_LABEL and count != 2:
+        raise ConfigError(_too_many_problem(config.place("threshold_for"), aim, count))
+
+
+def _too_many_problem(place: str, aim: str, count: int) -> Problem:
+    rule = f"thresholds are for 2 labels, or several labels a row, and here a row has one of {count:,}"
+    return Problem(place, aim, rule, "remove it, and the likeliest label is given; class_weights can favour a label")
 
 
 @dataclass(frozen=True)

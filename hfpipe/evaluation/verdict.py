@@ -2,7 +2,8 @@
 
 It says nothing that the record does not: where a score has no interval, or there is no baseline, the words are missing.
 The decision worth knowing: a run is said to beat a baseline only where the whole interval of their difference is on its
-side; everything else is called not shown, however the two scores may look.
+side; everything else is called not shown, however the two scores may look. Where thresholds were chosen it tells what
+they give beside what the models are compared by.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from hfpipe.evaluation.numbers import (
     show_value,
 )
 from hfpipe.evaluation.record import CAUSAL_LM, BaselineRecord, ComparisonRecord, EvaluationRecord, MetricRecord
+
+LABELS_TOLD = 6
+_OF_DECISION = ("accuracy", "precision", "recall", "precision_micro", "recall_micro", "f1_micro")
 
 Tone = Literal["better", "unclear", "worse", "plain"]
 
@@ -40,8 +44,9 @@ def judge_record(record: EvaluationRecord) -> Verdict:
     """Return the verdict on a run by its record."""
     score = _say_score(record)
     rival = find_best_baseline(record)
+    said = (score, *_say_thresholds(record))
     if rival is None:
-        return Verdict("plain", _say_value(record), (score, *_say_reservations(record)))
+        return Verdict("plain", _say_value(record), (*said, *_say_reservations(record)))
     tone, sentence = _compare(record, rival)
     titles = {
         "better": "Better than the baselines" if len(record.baselines) > 1 else "Better than the baseline",
@@ -49,7 +54,7 @@ def judge_record(record: EvaluationRecord) -> Verdict:
         "worse": "Worse than a baseline",
         "plain": _say_value(record),
     }
-    return Verdict(tone, titles[tone], (score, sentence, *_say_reservations(record)))
+    return Verdict(tone, titles[tone], (*said, sentence, *_say_reservations(record)))
 
 
 def find_score(record: EvaluationRecord) -> MetricRecord | None:
@@ -91,11 +96,40 @@ def _say_score(record: EvaluationRecord) -> str:
     spread = show_range(score.low, score.high, record.headline)
     told = f" (95 % interval {spread})" if spread else ""
     shown = show_value(score.value, record.headline)
+    model = "Without thresholds the model" if _depends_on_thresholds(record) else "The model"
     if record.headline == "accuracy":
-        return f"The model gives {shown} of {rows} the right label{told}."
+        return f"{model} gives {shown} of {rows} the right label{told}."
     if record.headline == "bits_per_byte":
         return f"The model needs {shown} bits for a byte of {rows}{told}."
-    return f"On {rows} the model's {say_metric(record.headline)} is {shown}{told}."
+    without = ", without thresholds," if _depends_on_thresholds(record) else ""
+    return f"On {rows} the model's {say_metric(record.headline)}{without} is {shown}{told}."
+
+
+def _depends_on_thresholds(record: EvaluationRecord) -> bool:
+    """Tell whether thresholds were chosen, and the headline score would be another by them."""
+    return record.thresholds is not None and (is_share(record.headline) or record.headline == "mcc")
+
+
+def _say_thresholds(record: EvaluationRecord) -> tuple[str, ...]:
+    part = record.parts.get(record.judged_part)
+    if record.thresholds is None or part is None:
+        return ()
+    names = {name: part.metrics.get(f"{name}_at_thresholds") for name in _OF_DECISION}
+    told = [f"{say_metric(name)} {show_value(own.value, name)}" for name, own in names.items() if own is not None]
+    listed = f": {', '.join(told[:-1])} and {told[-1]}" if len(told) > 1 else ""
+    return (f"By its thresholds for {record.thresholds.aim}, which predict applies{listed}.",) if listed else ()
+
+
+def say_decision(record: EvaluationRecord) -> str:
+    """Return from which probabilities on labels are given, as 'good from 0.31 on, else bad'; '' without thresholds."""
+    if record.thresholds is None:
+        return ""
+    found = [f"{label} from {show_value(limit)} on" for label, limit in record.thresholds.values.items()]
+    if len(found) == 1 and len(record.label_names) == 2:
+        (own,) = record.thresholds.values
+        return f"{found[0]}, else {next(name for name in record.label_names if name != own)}"
+    more = f" and {len(found) - LABELS_TOLD:,} more" if len(found) > LABELS_TOLD else ""
+    return ", ".join(found[:LABELS_TOLD]) + more
 
 
 def _say_value(record: EvaluationRecord) -> str:

@@ -58,9 +58,9 @@ def _what(facts: CardFacts) -> str:
     pairs = " of two texts" if facts.settings.get("text_pair_column_name") else ""
     if facts.problem_type == REGRESSION:
         return f"A model that gives a text a number{pairs}, {labels[0] if labels else 'its score'}"
-    several = " (any number of them a text)" if facts.problem_type == MULTI_LABEL else ""
+    several = "; any number of them a text" if facts.problem_type == MULTI_LABEL else ""
     shown = ", ".join(labels) if len(labels) <= 8 else f"{len(labels):,} labels"
-    return f"A text classifier{pairs}: {shown}{several}"
+    return f"A text classifier{pairs} ({shown}{several})"
 
 
 def _origin(facts: CardFacts) -> str:

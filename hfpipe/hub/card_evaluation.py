@@ -5,19 +5,19 @@ All of it is of the finished model alone; a card of weights on the way has none 
 
 from collections.abc import Iterator
 
+from hfpipe.evaluation.ladder import Rung, build_ladder
 from hfpipe.evaluation.numbers import (
     is_share,
     say_metric,
     show_count,
     show_p,
     show_range,
-    show_rate,
+    show_scoring_rate,
     show_seconds,
     show_signed,
     show_value,
 )
 from hfpipe.evaluation.record import MetricRecord
-from hfpipe.evaluation.report_ladder import Rung, build_ladder
 from hfpipe.evaluation.verdict import judge_record
 from hfpipe.hub.card_facts import PARTS, CardFacts
 from hfpipe.hub.card_text import number, plain, table
@@ -70,8 +70,10 @@ def calibration_lines(facts: CardFacts) -> Iterator[str]:
             f"{error[0]} to {error[1]}."
         )
         yield ""
+    has_thresholds = facts.evaluation is not None and facts.evaluation.thresholds is not None
     for name in facts.pictures:
-        yield from (f"![{_PICTURES[name]}]({name})", "")
+        told = f"{_PICTURES[name]}{', by thresholds' if has_thresholds and name == CONFUSION else ''}"
+        yield from (f"![{told}]({name})", "")
 
 
 def _cells(rung: Rung, metric: str) -> list[str]:
@@ -85,5 +87,5 @@ def _cells(rung: Rung, metric: str) -> list[str]:
         told.replace("<", "&lt;"),
         show_count(rung.parameters),
         show_seconds(rung.train_seconds),
-        show_rate(rung.rows_per_second),
+        show_scoring_rate(rung.rows_per_second),
     ]

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from hfpipe.config.sections import REGRESSION
-from hfpipe.evaluation.plots_scores import plot_confusion, plot_reliability
 from hfpipe.evaluation.predictions import predictions_path, read_predictions
 from hfpipe.evaluation.record import EvaluationRecord
-from hfpipe.evaluation.report_charts import reliability_lines
-from hfpipe.evaluation.told_rows import ScoredPart
 from hfpipe.hub.files import CONFUSION, RELIABILITY
+from hfpipe.report.charts import reliability_lines
+from hfpipe.report.plots_scores import plot_confusion, plot_reliability
+from hfpipe.report.told_rows import ScoredPart
 
 
 def write_pictures(run_dir: Path, record: EvaluationRecord) -> None:

@@ -8,6 +8,7 @@ from hfpipe.hub.card_evaluation import calibration_lines, ladder_lines, say_inte
 from hfpipe.hub.card_facts import PARTS, CardFacts
 from hfpipe.hub.card_text import cell_code, code, number, plain, share, shorten, table
 from hfpipe.hub.files import CURVE
+from hfpipe.records.work import MEAN_ROWS
 
 MAX_EVALUATIONS = 10
 # settings that say what is trained on, where things lie, or what is shown: other sections have them
@@ -204,6 +205,12 @@ def _value(value: object) -> str:
 def _rows_per_step(facts: CardFacts) -> str:
     batch = facts.settings.get("per_device_train_batch_size", "?")
     windows = facts.settings.get("gradient_accumulation_steps", 1)
+    budget = facts.settings.get("max_tokens_per_batch")
+    if budget is not None:
+        mean = facts.run.get(MEAN_ROWS)
+        told = "as many as fit in" if mean is None else f"{mean:,.1f} on average, as many as fit in"
+        positions = f"{facts.run['tokens_per_step']:,} token positions = {budget:,} a device"
+        return f"{told} {positions} x {windows} accumulated x {_processes(facts)}"
     return f"{facts.run['rows_per_step']:,} = {batch} a device x {windows} accumulated x {_processes(facts)}"
 
 

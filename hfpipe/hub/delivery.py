@@ -162,7 +162,7 @@ def _complete(prepared: Prepared) -> None:
     """Draw the curve that belongs beside the weights."""
     folder = prepared.upload.folder
     if (folder / HISTORY_FILE).is_file() and not (folder / CURVE).exists():
-        from hfpipe.evaluation.plots import plot_loss_curve
+        from hfpipe.report.plots import plot_loss_curve
 
         plot_loss_curve(read_history(folder / HISTORY_FILE), folder / CURVE)
 

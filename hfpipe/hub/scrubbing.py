@@ -13,7 +13,8 @@ __all__ = ["scrub", "scrub_record", "shorten_names"]
 
 # What a record says to others; texts that were shown, timings and the places of rows stay in the run directory.
 _RECORD = (
-    *("format", "status", "recipe", "seed", "world_size", "rows_per_step", "precision", "label_names", "sessions"),
+    *("format", "status", "recipe", "seed", "world_size", "rows_per_step", "tokens_per_step"),
+    *("precision", "label_names", "sessions"),
     *("versions", "hardware", "parameters", "git_commit", "starting_point", "fingerprint"),
 )
 

@@ -13,6 +13,7 @@ from hfpipe.inspection.reporting import part_name, percent
 
 FEWEST_ROWS = 10
 _UNEVEN = 10
+_LABELS_BEYOND_DOUBT = 20
 
 
 def count_labels(inspected: Inspected) -> tuple[LabelCount, ...]:
@@ -22,6 +23,11 @@ def count_labels(inspected: Inspected) -> tuple[LabelCount, ...]:
     counts = {part.name: _count(part, inspected.problem_type) for part in inspected.parts}
     labels = order_labels(set().union(*counts.values()))
     return tuple(LabelCount(label, {name: found[label] for name, found in counts.items()}) for label in labels)
+
+
+def is_hardly_a_label(labels: int, rows: int) -> bool:
+    """Tell whether there are too many labels for so many rows to be labels: an id has one for each."""
+    return labels > _LABELS_BEYOND_DOUBT and 2 * labels > rows
 
 
 def describe_numbers(inspected: Inspected) -> tuple[NumberRange, ...]:
@@ -43,7 +49,8 @@ def find_imbalance(inspected: Inspected) -> Iterator[Finding]:
     if inspected.problem_type in (None, REGRESSION) or not len(train):
         return
     counts = _count(train, inspected.problem_type)
-    if not counts:
+    # what a run says of such a column is a finding of its own
+    if not counts or is_hardly_a_label(len(counts), len(train)):
         return
     few = sorted((count, label) for label, count in counts.items() if count < FEWEST_ROWS)
     if few:

@@ -7,6 +7,23 @@ from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL, DataSe
 from hfpipe.errors import ConfigError, Problem
 
 ALL_ROWS = "all"
+OPTIONS: Mapping[str, str] = {
+    "text_column_names": "--text-column",
+    "text_pair_column_name": "--text-pair-column",
+    "label_column_name": "--label-column",
+    "label_delimiter": "--label-delimiter",
+    "field_delimiter": "--delimiter",
+    "encoding": "--encoding",
+    "train_file": "FILE",
+    "validation_file": "--validation",
+    "test_file": "--test",
+    "problem_type": "--problem-type",
+    "document_per": "--document-per",
+    "tokenizer_name": "--tokenizer",
+    "model_name_or_path": "--tokenizer",
+    "max_seq_length": "--max-seq-length",
+}
+"""What files are described by, by the settings of a run that say the same."""
 _CHOICES: Mapping[str, tuple[str, Sequence[str]]] = {
     "problem_type": ("--problem-type", (SINGLE_LABEL, MULTI_LABEL, REGRESSION)),
     "document_per": ("--document-per", ("file", "paragraph", "line")),

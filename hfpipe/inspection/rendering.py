@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from hfpipe.data.record_stream import shorten_list
+from hfpipe.inspection.balance import is_hardly_a_label
 from hfpipe.inspection.record import LOOK, NOTE, SERIOUS, Finding, FindingsRecord, Overview, is_by_example
 from hfpipe.inspection.reporting import percent, plural
 
@@ -65,7 +65,8 @@ def _overview_lines(overview: Overview, paint: _Paint) -> Iterator[str]:
             [f"{cut.max_seq_length:,}{' (chosen)' if cut.is_chosen else ''}", percent(cut.texts), percent(cut.tokens)]
             for cut in overview.cuts
         ]
-        yield from ["", *_table(["max_seq_length", "texts cut", "tokens cut"], cuts, paint)]
+        of = f"max_seq_length ({', '.join(names)})" if len(names) > 1 else "max_seq_length"
+        yield from ["", *_table([of, "texts cut", "tokens cut"], cuts, paint)]
 
 
 def _length_cells(lengths: Mapping[str, object]) -> list[str]:
@@ -74,6 +75,10 @@ def _length_cells(lengths: Mapping[str, object]) -> list[str]:
 
 def _label_table(overview: Overview, names: Sequence[str], paint: _Paint) -> Iterator[str]:
     totals = {part.name: part.rows for part in overview.parts}
+    if is_hardly_a_label(len(overview.labels), sum(totals.values())):
+        count = paint(f"{len(overview.labels):,} labels in {plural(sum(totals.values()), 'row')}", _BOLD)
+        yield f"{count}: is this a label column?"
+        return
     rows = []
     for label in overview.labels[:_LABELS_SHOWN]:
         cells = [(label.counts.get(name, 0), totals[name]) for name in names]
@@ -82,9 +87,9 @@ def _label_table(overview: Overview, names: Sequence[str], paint: _Paint) -> Ite
     for name in names:
         head += [name if len(names) > 1 else "rows", "share"]
     yield from _table(head, rows, paint)
-    others = [label.label for label in overview.labels[_LABELS_SHOWN:]]
-    if others:
-        yield f"  and {plural(len(others), 'more label')}: {shorten_list(others)}"
+    more = len(overview.labels) - _LABELS_SHOWN
+    if more > 0:
+        yield f"  ... and {more:,} more"
 
 
 def _share(count: int, of: int) -> str:

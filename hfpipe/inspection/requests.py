@@ -4,6 +4,7 @@ Of a run the parts are looked at as it would use them, split, cleaned and sample
 streams is refused: its rows are never held.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from hfpipe.data.parts import DocumentParts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.inspection.inspected import Inspected, of_document_parts, of_labelled_parts
 from hfpipe.inspection.inspecting import inspect_parts
+from hfpipe.inspection.options import OPTIONS
 from hfpipe.inspection.reading import read_files
 from hfpipe.inspection.record import FindingsRecord, NotLookedFor
 
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
     from hfpipe.inspection.lengths import TokenCounts
 
 _YAML = (".yaml", ".yml")
-_OPTIONS = {
-    "text_column_names": "--text-column",
-    "text_pair_column_name": "--text-pair-column",
-    "label_column_name": "--label-column",
-    "field_delimiter": "--delimiter",
-    "tokenizer_name": "--tokenizer",
-    "validation_file": "--validation",
-    "test_file": "--test",
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,13 @@ def inspect_request(request: Request) -> FindingsRecord:
     tokens = None
     if request.tokenizer is not None:
         tokens = _count(inspected, ModelSettings(tokenizer_name=request.tokenizer), request.max_seq_length)
-    return inspect_parts(inspected, tokens=tokens)
+    return _tell_options(inspect_parts(inspected, tokens=tokens))
+
+
+def _tell_options(record: FindingsRecord) -> FindingsRecord:
+    """Return what is said of columns with options in place of settings: files have no others."""
+    told = re.sub(r"(?<=\(set by )\w+", lambda found: OPTIONS.get(found[0], found[0]), record.overview.columns)
+    return replace(record, overview=replace(record.overview, columns=told))
 
 
 def check_request(request: Request) -> None:
@@ -134,7 +133,7 @@ def _check_run(request: Request) -> None:
 
 
 def _as_option(name: str) -> str:
-    return name if name.startswith("--") else _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return name if name.startswith("--") else OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _as_setting(name: str) -> str:

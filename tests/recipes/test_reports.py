@@ -12,9 +12,9 @@ from page_reading import read_page
 from test_resume import classifier_settings, language_model_settings
 
 from hfpipe.errors import Stopped
-from hfpipe.evaluation.occlusion import read_attributions
 from hfpipe.evaluation.predictions import predictions_path, read_predictions
 from hfpipe.records.run_directory import read_history, read_json
+from hfpipe.report.occlusion import read_attributions
 
 PROMPT = "the film"
 

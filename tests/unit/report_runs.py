@@ -9,7 +9,6 @@ from conftest import make_review
 from hub_runs import make_record
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from hfpipe.evaluation.occlusion import explain_rows, write_attributions
 from hfpipe.evaluation.predictions import Predictions, predictions_path, write_predictions
 from hfpipe.evaluation.record import (
     CAUSAL_LM,
@@ -24,9 +23,10 @@ from hfpipe.evaluation.record import (
     PartRecord,
     write_evaluation,
 )
-from hfpipe.evaluation.told_rows import ScoredPart
 from hfpipe.inspection.record import Finding, FindingsRecord, FoundRow, NotLookedFor, Overview, write_findings
 from hfpipe.records.run_directory import append_history, write_json
+from hfpipe.report.occlusion import explain_rows, write_attributions
+from hfpipe.report.told_rows import ScoredPart
 
 HOSTILE = '<script>alert("x")</script>&$\\frac{1}'
 ROWS = 120

@@ -23,7 +23,8 @@ ROWS_OF_THE_TRUTH = 200_000
 
 # Of 200 intervals that hold the truth with a probability of 0.95, fewer than 180 do once in 500. Of 2,000, 1,870 and
 # more do but for once in a thousand; means of skewed errors come short of that (0.93 of a hundred rows), and rankings
-# of few rows, to which rows are added, exceed it (0.97 to 0.99): their intervals are rather too wide than too narrow.
+# of few rows, to which rows are added, exceed it (0.97 to 0.99): their intervals are too wide rather than too narrow.
+# So are those of nearly perfect rows (0.98), for which mistakes that are not among them are foreseen (without: 0.74).
 FEW_HELD, MANY_HELD = (0.90, 1.0), (0.92, 0.995)
 
 Rows = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
@@ -34,6 +35,13 @@ def two_labels(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndar
     targets = (rng.random(rows) < 0.5).astype(np.int64)
     evidence = rng.normal(size=rows) + 2 * targets - 1
     return np.stack((np.zeros(rows), 2 * evidence), axis=1), targets
+
+
+def nearly_perfect(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of forty such rows one is wrong on average, and of four in ten samples of them none."""
+    targets = (rng.random(rows) < 0.5).astype(np.int64)
+    evidence = rng.normal(size=rows) + 4 * targets - 2
+    return np.stack((np.zeros(rows), 4 * evidence), axis=1), targets
 
 
 def overconfident(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +88,7 @@ CASES = {
         ("accuracy", "f1", "mcc", "roc_auc", "average_precision", "log_loss", "brier"),
         ACCURACY_OF_TWO,
     ),
+    "nearly perfect": Case(SINGLE_LABEL, nearly_perfect, 40, ("log_loss", "brier"), {}),
     "overconfident": Case(SINGLE_LABEL, overconfident, 200, ("ece", "log_loss", "accuracy"), ACCURACY_OF_TWO),
     "three labels": Case(SINGLE_LABEL, three_labels, 150, ("f1_macro", "balanced_accuracy", "roc_auc", "brier"), {}),
     "several labels": Case(MULTI_LABEL, several_labels, 100, ("f1_micro", "f1_macro", "subset_accuracy"), {}),
@@ -114,6 +123,7 @@ def simulate(case: Case, count: int, resamples: int) -> dict[str, tuple[float, f
     ("case", "names"),
     [
         ("two labels", ("accuracy", "f1", "roc_auc", "log_loss")),
+        ("nearly perfect", ("log_loss", "brier")),
         ("overconfident", ("ece",)),
         ("several labels", ("f1_micro",)),
         ("numbers", ("rmse", "pearson")),
@@ -130,7 +140,8 @@ def test_intervals_hold_the_truth_and_are_no_wider_than_need_be(case: str, names
 def test_intervals_hold_the_truth_nineteen_times_in_twenty(case: str) -> None:
     found = simulate(CASES[case], MANY, 1_000)
     assert {name: held for name, (held, _) in found.items() if not MANY_HELD[0] <= held <= MANY_HELD[1]} == {}
-    assert {name: width for name, (_, width) in found.items() if not 0.9 < width < 1.35} == {}
+    widest = 1.5 if case == "nearly perfect" else 1.35
+    assert {name: width for name, (_, width) in found.items() if not 0.9 < width < widest} == {}
 
 
 def test_no_calibration_error_is_found_where_there_is_none() -> None:

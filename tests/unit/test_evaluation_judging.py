@@ -150,9 +150,10 @@ def test_scores_by_thresholds_have_intervals_too() -> None:
     assert found.value == scores["f1_at_thresholds"] != scores["f1"]
     assert found.low is not None
     assert found.low < scores["f1_at_thresholds"]
-    # the tables are those of the likelier label
+    # the tables are those of the labels that predict gives
     assert part.confusion is not None
-    assert part.confusion[0][0] + part.confusion[1][1] == round(scores["accuracy"] * 100)
+    assert part.confusion[0][0] + part.confusion[1][1] == round(scores["accuracy_at_thresholds"] * 100)
+    assert [row.recall for row in part.per_class][1] == scores["recall_at_thresholds"]
 
 
 def test_numbers_have_no_tables() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfpipe.evaluation.plots import _state_lowest, find_series, plot_loss_curve, running_mean
+from hfpipe.report.plots import _state_lowest, find_series, plot_loss_curve, running_mean
 
 LONG = [{"step": step, "loss": 1.0 / step, "learning_rate": 1e-4} for step in range(1, 101)]
 

@@ -97,7 +97,7 @@ def test_a_precision_that_no_threshold_reaches_is_told() -> None:
 
 
 def test_more_labels_of_one_a_row_have_none() -> None:
-    with pytest.raises(ConfigError, match=r"threshold_for: 'f1': thresholds are for two labels, or several a row, and"):
+    with pytest.raises(ConfigError, match="threshold_for: f1: thresholds are for 2 labels, or several labels a row"):
         choose_thresholds("f1", np.eye(3), np.arange(3), ("a", "b", "c"))
     with pytest.raises(ConfigError, match="threshold_for: 'f2': "):
         choose_thresholds("f2", np.eye(2), np.arange(2), ("a", "b"))

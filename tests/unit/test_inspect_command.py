@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,16 @@ from hfpipe.cli import app
 from hfpipe.errors import CheckpointError, ConfigError
 from hfpipe.inspection.excerpts import excerpt, mask_value
 from hfpipe.inspection.options import read_data_options, read_row_limit
-from hfpipe.inspection.record import FINDINGS_FORMAT, Finding, FoundRow, read_findings
+from hfpipe.inspection.record import (
+    FINDINGS_FORMAT,
+    Cut,
+    Finding,
+    FindingsRecord,
+    FoundRow,
+    Overview,
+    PartOverview,
+    read_findings,
+)
 from hfpipe.inspection.rendering import render
 from hfpipe.inspection.reporting import percent
 
@@ -119,6 +130,50 @@ def test_files_that_cannot_be_read_are_refused_by_the_options(capsys: pytest.Cap
         "  - shop.csv:1: no column is known to be the label: "
         "the columns are 'id', 'subject', 'body', 'message', 'stars'; set --label-column\n"
     )
+
+
+def test_a_column_that_differs_in_every_row_is_asked_about_once(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"a film and its number {row}", f"id{row}") for row in range(345)]
+    assert inspect(write_csv("ids.csv", rows), "--label-column", "label", "--output", "ids.json") == 0
+    printed = capsys.readouterr().out
+    assert "\n345 labels in 345 rows: is this a label column?\n" in printed
+    assert "label 'label' (set by --label-column)\n" in printed
+    assert re.findall(r"^ *'?id\d", printed, re.MULTILINE) == []
+    assert "labels with next to no rows" not in printed
+    assert "(set by --label-column)" in read_findings(Path("ids.json")).overview.columns
+
+
+def test_a_long_table_of_labels_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"a film and its number {row}", f"topic{row % 30:02d}") for row in range(330)]
+    assert inspect(write_csv("topics.csv", rows)) == 0
+    printed = capsys.readouterr().out
+    assert "\ntopic19    11  3.3 %\n  ... and 10 more\n\n" in printed
+    assert "topic20" not in printed.split("\n\n")[1]
+
+
+def test_what_a_length_cuts_is_told_with_its_parts() -> None:
+    parts = tuple(PartOverview(name, "a.csv", 4, 4) for name in ("train", "test"))
+    overview = Overview(None, "", parts, (), (), (), (Cut(64, 0.5, 0.25, True),))
+    lines = render(FindingsRecord(overview, (), ()), rows=3, coloured=False)
+    assert "max_seq_length (train, test)  texts cut  tokens cut" in lines
+    alone = replace(overview, parts=parts[:1])
+    assert "max_seq_length  texts cut  tokens cut" in render(FindingsRecord(alone, (), ()), rows=3, coloured=False)
+
+
+def test_a_tokenizer_that_is_not_there_is_told_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect(write_csv("messy.csv", MESSY), "--tokenizer", "./nope") == 2
+    told = capsys.readouterr().err
+    assert "\n  - --tokenizer: ./nope: " in told
+    assert "tokenizer_name" not in told and "model_name_or_path" not in told
+
+
+def test_a_run_is_told_by_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("recipe: finetune_classifier", "model_name_or_path: demo:minilm", "train_file: messy.csv")
+    write_csv("messy.csv", MESSY)
+    Path("run.yaml").write_text("\n".join(settings))
+    assert inspect("run.yaml", "text_column_names=nope") == 2
+    told = "messy.csv:1: no column 'nope': the columns are 'text', 'label'; set text_column_names\n"
+    assert capsys.readouterr().err == f"the data has 1 problem:\n  - {told}"
 
 
 @pytest.mark.parametrize(

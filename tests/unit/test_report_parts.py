@@ -15,17 +15,18 @@ from scipy.stats import binomtest
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.errors import CheckpointError, DataError, Problem
-from hfpipe.evaluation.groups import group_by_column, group_by_length, wilson_interval
-from hfpipe.evaluation.line_chart import MAX_POINTS, Axis, Line, draw_chart, find_ticks, fit_axis, thin, thin_by_length
+from hfpipe.evaluation.ladder import build_ladder
 from hfpipe.evaluation.numbers import say_metric, show_difference, show_range, show_seconds, show_signed, show_value
-from hfpipe.evaluation.occlusion import MAX_PIECES, cut_pieces, explain_rows, read_attributions, write_attributions
-from hfpipe.evaluation.plots_scores import plot_confusion
 from hfpipe.evaluation.record import ComparisonRecord, EvaluationRecord, MetricRecord
-from hfpipe.evaluation.report_ladder import build_ladder, place_bars, place_rungs
-from hfpipe.evaluation.report_rows import shorten_place
-from hfpipe.evaluation.told_rows import ScoredPart, ToldRow
 from hfpipe.evaluation.verdict import Verdict, judge_record
 from hfpipe.inference.texts import Text
+from hfpipe.report.bars import place_bars, place_rungs
+from hfpipe.report.groups import group_by_column, group_by_length, wilson_interval
+from hfpipe.report.line_chart import MAX_POINTS, Axis, Line, draw_chart, find_ticks, fit_axis, thin, thin_by_length
+from hfpipe.report.occlusion import MAX_PIECES, cut_pieces, explain_rows, read_attributions, write_attributions
+from hfpipe.report.plots_scores import plot_confusion
+from hfpipe.report.rows import shorten_place
+from hfpipe.report.told_rows import ScoredPart, ToldRow
 
 
 def judge(low: float, high: float, *, headline: str = "accuracy", value: float = 0.8, sign: int = 1) -> Verdict:

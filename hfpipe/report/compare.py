@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from hfpipe.evaluation.intervals import Comparison, compare_paired
-from hfpipe.evaluation.line_chart import Chart, Line, draw_chart, fit_axis, thin
 from hfpipe.evaluation.numbers import is_lower_better, say_metric
-from hfpipe.evaluation.plots import SMOOTH_FROM_POINTS, find_series, running_mean
 from hfpipe.evaluation.predictions import Predictions
 from hfpipe.evaluation.record import TEST, VALIDATION, EvaluationRecord, MetricRecord
-from hfpipe.evaluation.report_facts import show_setting
-from hfpipe.evaluation.report_files import RunFiles
-from hfpipe.evaluation.report_ladder import Bar, place_bars
 from hfpipe.records.places import scrub, shorten_names
+from hfpipe.report.bars import Bar, place_bars
+from hfpipe.report.charts import fit_metric_axis
+from hfpipe.report.facts import show_setting
+from hfpipe.report.files import RunFiles
+from hfpipe.report.line_chart import Chart, Line, draw_chart, fit_axis, thin
+from hfpipe.report.plots import SMOOTH_FROM_POINTS, find_series, running_mean
 
 _PLACES = ("output_dir", "run_name", "fresh_start", "resume_from_checkpoint", "hub_model_id")
 
@@ -185,7 +186,7 @@ def _draw_curves(named: Mapping[str, RunFiles]) -> Iterator[Chart]:
         if lines:
             x = fit_axis("step", lines, of_x=True)
             alt = f"{caption} over steps of {', '.join(line.name for line in lines)}."
-            yield draw_chart(lines, x, fit_axis("", lines), alt=alt, caption=caption)
+            yield draw_chart(lines, x, fit_metric_axis(key.removeprefix("eval_"), lines), alt=alt, caption=caption)
 
 
 def _lines(named: Mapping[str, RunFiles], key: str) -> Iterator[Line]:

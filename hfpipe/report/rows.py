@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.evaluation.numbers import show_signed, show_value
-from hfpipe.evaluation.occlusion import Attributions, Piece, RowAttribution
-from hfpipe.evaluation.predictions import Predictions
-from hfpipe.evaluation.told_rows import ROWS_OF_A_KIND, ScoredPart, ToldRow
+from hfpipe.report.occlusion import Attributions, Piece, RowAttribution
+from hfpipe.report.told_rows import ROWS_OF_A_KIND, ScoredPart, ToldRow
 from hfpipe.secrecy import hide
 
 LONGEST_TEXT = 700
@@ -45,14 +44,15 @@ def show_rows(part: ScoredPart, attributions: Attributions | None, part_name: st
     known = attributions.rows if attributions is not None and attributions.part == part_name else ()
     found = {(each.kind, each.row, each.label): each for each in known}
     told = part.find_told_rows(ROWS_OF_A_KIND)
-    return [_show(part.predictions, row, found.get((row.kind, row.row, row.label))) for row in told]
+    return [_show(part, row, found.get((row.kind, row.row, row.label))) for row in told]
 
 
-def _show(predictions: Predictions, told: ToldRow, attribution: RowAttribution | None) -> ShownRow:
+def _show(part: ScoredPart, told: ToldRow, attribution: RowAttribution | None) -> ShownRow:
+    predictions = part.predictions
     whole = [predictions.texts[told.row]]
     if predictions.text_pairs is not None:
         whole.append(predictions.text_pairs[told.row])
-    answer, truth = _say_answer(predictions, told)
+    answer, truth = _say_answer(part, told)
     place = hide(shorten_place(predictions.places[told.row]))
     plain = ShownRow(told.kind, place, answer, truth, [_plain(text) for text in whole], "", "")
     # what is hidden in a text may reach over several pieces
@@ -72,8 +72,9 @@ def shorten_place(place: str) -> str:
     return re.split(r"[/\\]", place)[-1]
 
 
-def _say_answer(predictions: Predictions, told: ToldRow) -> tuple[str, str]:
+def _say_answer(part: ScoredPart, told: ToldRow) -> tuple[str, str]:
     """Return what the model said and what is so."""
+    predictions = part.predictions
     row, problem_type = told.row, predictions.problem_type
     if problem_type == REGRESSION:
         return show_value(told.score), show_value(float(predictions.targets[row]))

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hfpipe.evaluation import numbers
-from hfpipe.evaluation.report_compare import compare_runs
-from hfpipe.evaluation.report_files import read_run_files
-from hfpipe.evaluation.report_rows import shorten_place
-from hfpipe.evaluation.report_view import RunView, view_run
 from hfpipe.evaluation.verdict import find_best_baseline, find_score
 from hfpipe.records.durable import write_whole
+from hfpipe.report.compare import compare_runs
+from hfpipe.report.files import read_run_files
+from hfpipe.report.rows import shorten_place
+from hfpipe.report.view import RunView, view_run
 
 REPORT_FILE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -83,15 +83,21 @@ def _build_environment() -> Environment:
         signed=numbers.show_signed,
         count=numbers.show_count,
         seconds=numbers.show_seconds,
-        rate=numbers.show_rate,
+        rate=numbers.show_scoring_rate,
         say=numbers.say_metric,
         p=numbers.show_p,
         percent=lambda share: f"{100 * share:.1f} %",
         place=shorten_place,
         unbroken=lambda words: words.replace(" %", "\N{NO-BREAK SPACE}%"),
+        breakable=_break_names,
         capitalize_first=lambda words: words[:1].upper() + words[1:],
     )
     return environment
+
+
+def _break_names(words: str) -> Markup:
+    """Return words that a line may end in where names have their joints, rather than anywhere."""
+    return escape(words).replace("/", Markup("/<wbr>")).replace("_", Markup("_<wbr>"))
 
 
 def _find_sections(view: RunView) -> Iterator[tuple[str, str]]:
@@ -132,6 +138,10 @@ def _find_tiles(view: RunView) -> Iterator[Tile]:
         spread = numbers.show_range(score.low, score.high, metric)
         about = f"{spread} (95 %)" if spread else "without an interval"
         yield Tile(numbers.say_metric(metric), numbers.show_value(score.value, metric), about)
+    decided = part.metrics.get(f"{metric}_at_thresholds") if part is not None else None
+    if decided is not None:
+        spread = numbers.show_range(decided.low, decided.high, metric)
+        yield Tile(f"{numbers.say_metric(metric)} at thresholds", numbers.show_value(decided.value, metric), spread)
     if rival is not None and rival.comparison is not None:
         shown = numbers.show_signed(rival.comparison.difference, rival.comparison.metric)
         unit = " points" if numbers.is_share(rival.comparison.metric) else ""

@@ -20,9 +20,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from hfpipe.evaluation.line_chart import Line
-from hfpipe.evaluation.plots import EVALUATION, QUIET, TRAINING
 from hfpipe.records.durable import write_whole
+from hfpipe.report.line_chart import Line
+from hfpipe.report.plots import EVALUATION, QUIET, TRAINING
 
 INK = "#1f2933"
 NAMED_LABELS = 40

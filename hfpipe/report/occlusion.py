@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from hfpipe.errors import CheckpointError, DataError, Problem
-from hfpipe.evaluation.told_rows import ToldRow
 from hfpipe.inference.texts import Text
 from hfpipe.records.run_directory import read_json, write_json
 from hfpipe.records.typed_json import from_plain, to_plain
+from hfpipe.report.told_rows import ToldRow
 
 ATTRIBUTIONS_FILE = "attributions.json"
 ATTRIBUTIONS_FORMAT = "hfpipe attributions 1"

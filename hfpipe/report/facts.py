@@ -9,8 +9,9 @@ from typing import Any
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.evaluation.numbers import show_count, show_rate, show_seconds
-from hfpipe.evaluation.report_files import RunFiles
 from hfpipe.records.places import scrub, shorten_names
+from hfpipe.records.work import MEAN_ROWS
+from hfpipe.report.files import RunFiles
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -159,6 +160,9 @@ def _describe_cost(files: RunFiles) -> Iterator[tuple[str, str]]:
     if rows:
         block = files.settings.get("block_size") if files.is_language_model else None
         yield "rows a step", f"{rows:,}" + (f" × {block:,} tokens = {rows * block:,}" if block else "")
+    elif run.get("tokens_per_step"):
+        mean = f", {run[MEAN_ROWS]:,.1f} rows on average" if MEAN_ROWS in run else ""
+        yield "tokens a step", f"at most {run['tokens_per_step']:,} positions{mean}"
     if model is not None and model.train_seconds is not None:
         yield "training time", show_seconds(model.train_seconds)
     pace = files.metrics.get("train_samples_per_second")

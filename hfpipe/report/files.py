@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from hfpipe.config.sections import PRETRAIN
-from hfpipe.evaluation.occlusion import ATTRIBUTIONS_FILE, Attributions, read_attributions
 from hfpipe.evaluation.predictions import Predictions, predictions_path, read_predictions
 from hfpipe.evaluation.record import EVALUATION_FILE, TEST, VALIDATION, EvaluationRecord, read_evaluation
 from hfpipe.inspection.record import FINDINGS_FILE, FindingsRecord, read_findings
@@ -25,6 +24,7 @@ from hfpipe.records.run_directory import (
 )
 from hfpipe.records.sessions import saved_settings
 from hfpipe.records.typed_json import from_plain, to_plain
+from hfpipe.report.occlusion import ATTRIBUTIONS_FILE, Attributions, read_attributions
 from hfpipe.secrecy import hide_in
 
 Events = Sequence[Mapping[str, Any]]

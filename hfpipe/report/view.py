@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from hfpipe.config.sections import REGRESSION, SINGLE_LABEL
-from hfpipe.evaluation.groups import Group, group_by_columns, group_by_length
-from hfpipe.evaluation.line_chart import Chart
+from hfpipe.evaluation.ladder import Rung, build_ladder
+from hfpipe.evaluation.predictions import Predictions
 from hfpipe.evaluation.record import EvaluationRecord, MetricRecord, PartRecord
-from hfpipe.evaluation.report_charts import draw_curves, draw_predicted, draw_rankings, draw_reliability
-from hfpipe.evaluation.report_facts import RunFacts, describe_facts
-from hfpipe.evaluation.report_files import RunFiles
-from hfpipe.evaluation.report_ladder import Bar, Rung, build_ladder, place_bars, place_rungs
-from hfpipe.evaluation.report_rows import ShownRow, show_rows
-from hfpipe.evaluation.report_samples import Continuations, gather_continuations
-from hfpipe.evaluation.told_rows import ScoredPart
-from hfpipe.evaluation.verdict import Verdict, judge_record
+from hfpipe.evaluation.verdict import Verdict, judge_record, say_decision
 from hfpipe.inspection.record import FindingsRecord
+from hfpipe.report.bars import Bar, place_bars, place_rungs
+from hfpipe.report.charts import draw_curves, draw_predicted, draw_rankings, draw_reliability
+from hfpipe.report.facts import RunFacts, describe_facts
+from hfpipe.report.files import RunFiles
+from hfpipe.report.groups import Group, group_by_columns, group_by_length
+from hfpipe.report.line_chart import Chart
+from hfpipe.report.rows import ShownRow, show_rows
+from hfpipe.report.samples import Continuations, gather_continuations
+from hfpipe.report.told_rows import ScoredPart
 from hfpipe.secrecy import hide
 
 LABELS_IN_MATRIX = 12
@@ -90,12 +92,16 @@ class RunView:
         """The part that the model is judged by."""
         return self.record.parts.get(self.record.judged_part) if self.record else None
 
+    @property
+    def decision(self) -> str:
+        """From which probabilities on labels are given; '' without thresholds."""
+        return say_decision(self.record) if self.record else ""
+
 
 def view_run(files: RunFiles) -> RunView:
     """Return what the report of a run shows."""
     record, predictions = files.evaluation, files.judged
-    temperature = record.calibration.temperature if record and record.calibration else 1.0
-    part = ScoredPart(predictions, temperature) if predictions is not None and len(predictions) else None
+    part = _read_scores(record, predictions) if record and predictions is not None and len(predictions) else None
     is_ranked = part is not None and part.predictions.problem_type != REGRESSION
     ladder = build_ladder(record) if record else []
     source_metrics, sources = _find_sources(files)
@@ -118,6 +124,12 @@ def view_run(files: RunFiles) -> RunView:
         files.findings,
         list(_find_omitted(files)),
     )
+
+
+def _read_scores(record: EvaluationRecord, predictions: Predictions) -> ScoredPart:
+    """Return what the model said as `predict` reads it."""
+    temperature = record.calibration.temperature if record.calibration else 1.0
+    return ScoredPart(predictions, temperature, record.thresholds.values if record.thresholds else {})
 
 
 def _build_matrix(record: EvaluationRecord | None) -> Matrix | None:

@@ -4,15 +4,18 @@ Refuses nothing. The same rows are explained at the end of a run (which words sp
 later report, so which ones they are depends on the predictions alone. Ties go to the row that comes first.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
+from hfpipe.evaluation.classifier_scores import LogitReading
 from hfpipe.evaluation.predictions import Predictions
 from hfpipe.evaluation.probabilities import to_probabilities
+from hfpipe.inference.decisions import THRESHOLD
 
 Kind = Literal["error", "uncertain"]
 
@@ -34,10 +37,14 @@ class ToldRow:
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """The predictions of a part as probabilities at a temperature; under regression as the numbers themselves."""
+    """The predictions of a part as probabilities at a temperature; under regression as the numbers themselves.
+
+    Answers are those of `predict`: the likeliest label, labels of a half and more, or what the `thresholds` give.
+    """
 
     predictions: Predictions
     temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -48,19 +55,38 @@ class ScoredPart:
         return to_probabilities(self.predictions.problem_type, logits / self.temperature)
 
     @cached_property
+    def answers(self) -> np.ndarray:
+        """The labels given: ids (rows,), or of several labels whether each is given, (rows, labels)."""
+        own = self.predictions
+        if own.problem_type == MULTI_LABEL:
+            return self.scores >= self._limits
+        reading = LogitReading(own.problem_type, tuple(own.label_names), self.temperature, self.thresholds)
+        given: np.ndarray = reading.decide(own.logits).argmax(axis=1)
+        return given
+
+    @cached_property
     def is_right(self) -> np.ndarray:
         """Whether each answer is right: (rows,) of one label a row, (rows, labels) of several."""
         if self.predictions.problem_type == MULTI_LABEL:
-            return (self.scores >= 0.5) == (self.predictions.targets > 0.5)
-        answers: np.ndarray = self.scores.argmax(axis=1) == self.predictions.targets
-        return answers
+            return self.answers == (self.predictions.targets > 0.5)
+        right: np.ndarray = self.answers == self.predictions.targets
+        return right
 
     @cached_property
     def confidence(self) -> tuple[np.ndarray, np.ndarray]:
-        """How sure each answer is and whether it is right, float64 (answers,): of several labels a row each is one."""
+        """How sure the model is of the likeliest label and whether that is right, float64 (answers,).
+
+        Of several labels a row each is one: how sure that it is there, and whether it is. No threshold has a say: this
+        is about the probabilities.
+        """
         if self.predictions.problem_type == MULTI_LABEL:
             return self.scores.ravel(), self.predictions.targets.astype(np.float64).ravel()
-        return self.scores.max(axis=1), self.is_right.astype(np.float64)
+        return self.scores.max(axis=1), (self.scores.argmax(axis=1) == self.predictions.targets).astype(np.float64)
+
+    @property
+    def _limits(self) -> np.ndarray:
+        """From which probability on each label is given, (labels,)."""
+        return np.array([self.thresholds.get(name, THRESHOLD) for name in self.predictions.label_names])
 
     def find_told_rows(self, count: int = ROWS_OF_A_KIND) -> list[ToldRow]:
         """Return the most confident errors and the least certain rows, so many of each, worst first."""
@@ -74,20 +100,25 @@ class ScoredPart:
         return self._worst_answers(count)
 
     def _worst_answers(self, count: int) -> list[ToldRow]:
-        best = self.scores.argmax(axis=1)
+        best = self.answers
         surest = self.scores[np.arange(len(best)), best]
         wrong = _largest(np.where(self.is_right, -1.0, surest), count)
-        ordered = np.sort(self.scores, axis=1)
-        margins = ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.ones(len(best))
-        unsure = _largest(-margins, count)
+        unsure = _largest(-self._margins(), count)
         errors = [ToldRow("error", row, int(best[row]), float(surest[row])) for row in wrong if not self.is_right[row]]
         return errors + [ToldRow("uncertain", row, int(best[row]), float(surest[row])) for row in unsure]
+
+    def _margins(self) -> np.ndarray:
+        """Return how far each row is from another answer, (rows,)."""
+        for name, threshold in self.thresholds.items():
+            return np.abs(self.scores[:, list(self.predictions.label_names).index(name)] - threshold)
+        ordered = np.sort(self.scores, axis=1)
+        return ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.ones(len(ordered))
 
     def _worst_labels(self, count: int) -> list[ToldRow]:
         """Return of each row its worst label, as one that is not there at a probability of 0.9."""
         distance = np.abs(self.scores - self.predictions.targets)
         wrong = np.where(self.is_right, -1.0, distance)
-        nearness = -np.abs(self.scores - 0.5)
+        nearness = -np.abs(self.scores - self._limits)
         found = []
         for kind, values in (("error", wrong), ("uncertain", nearness)):
             worst = values.argmax(axis=1)

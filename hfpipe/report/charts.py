@@ -8,13 +8,13 @@ import numpy as np
 from sklearn import metrics as scikit
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from hfpipe.evaluation.line_chart import Axis, Chart, Line, draw_chart, fit_axis, thin, thin_by_length
 from hfpipe.evaluation.numbers import is_share, say_metric, show_value
-from hfpipe.evaluation.plots import SMOOTH_FROM_POINTS, find_series, running_mean
 from hfpipe.evaluation.predictions import Predictions
 from hfpipe.evaluation.probabilities import assign_bins
-from hfpipe.evaluation.report_files import Events, RunFiles
-from hfpipe.evaluation.told_rows import ScoredPart
+from hfpipe.report.files import Events, RunFiles
+from hfpipe.report.line_chart import Axis, Chart, Line, draw_chart, fit_axis, thin, thin_by_length
+from hfpipe.report.plots import SMOOTH_FROM_POINTS, find_series, running_mean
+from hfpipe.report.told_rows import ScoredPart
 
 SHARE = Axis("", 0.0, 1.0, is_share=True)
 MAX_CURVES = 6
@@ -30,8 +30,7 @@ def draw_curves(files: RunFiles) -> list[Chart]:
     shares, others = _find_scores(files.history)
     if shares:
         lines = [_evaluation(files.history, name, place) for place, name in enumerate(shares)]
-        axis = fit_axis("", lines)
-        y = Axis("", max(axis.low, 0.0), min(axis.high, 1.0), is_share=True)
+        y = fit_metric_axis(shares[0], lines)
         names = _enumerate(map(say_metric, shares))
         charts.append(_over_steps(lines, y, alt=f"{names} on validation over steps.", caption=names, mark=kept))
     for name in () if shares else others[:1]:
@@ -45,6 +44,14 @@ def draw_curves(files: RunFiles) -> list[Chart]:
         y = fit_axis("", [line], from_zero=True)
         charts.append(_over_steps([line], y, alt="Learning rate over steps.", caption="learning rate"))
     return charts
+
+
+def fit_metric_axis(metric: str, lines: Sequence[Line]) -> Axis:
+    """Return an axis that holds all points of lines of a metric; a share is shown in per cent, as tables show it."""
+    axis = fit_axis("", lines)
+    if not is_share(metric):
+        return axis
+    return Axis("", max(axis.low, 0.0), min(axis.high, 1.0), is_share=True)
 
 
 def draw_reliability(part: ScoredPart) -> Chart:

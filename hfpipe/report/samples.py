@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfpipe.evaluation.report_files import RunFiles
+from hfpipe.report.files import RunFiles
 
 MAX_MOMENTS = 6
 """Of a prompt: the first and the last evaluation, and others spread between."""
