@@ -3,6 +3,7 @@
 # make test-all  the slow tests too, those of DeepSpeed where it can be built
 # make test-oldest  the test suite with the lowest transformers that is supported, in .venv-oldest
 # make check     formatter, linter, type checker and the whole test suite, as in CI
+# make bench     plain Hugging Face and hfpipe in turns: all cases, or CASE=pretrain ARGS="--shape 30m"
 # make install   make .venv alone; instant when nothing changed
 # make dist      build wheel and source archive into dist/
 # make clean     remove .venv, .venv-oldest, dist and caches; runs/ stays
@@ -20,7 +21,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' |
   { echo "the pinned versions need Python 3.11 or newer; $(PYTHON) is '$$($(PYTHON) --version 2>&1)':" \
     "name another one, as in: make install PYTHON=python3.11" >&2; exit 1; }
 
-.PHONY: demo test test-all test-oldest check install dist clean
+.PHONY: demo test test-all test-oldest check bench install dist clean
 
 demo: install
 	@echo; echo "== 1 of 2: pretrain a small causal language model on the texts of IMDB reviews"
@@ -49,6 +50,12 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+CASE ?= all
+ARGS ?=
+
+bench: install
+	$(BIN)/python -m bench $(CASE) $(ARGS)
 
 install: $(INSTALLED)
 

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, Trainer
 
 from bench.plain_trainer import ours, tiny
-from bench.plain_trainer.plain import build_plain, labelled_rows, plain_arguments, silence
+from bench.plain_trainer.plain import build_plain, labelled_rows, plain_arguments
+from bench.quiet import silence
 from hfpipe.models.tokenizers import special_ids, train_tokenizer
 
 LAYERS = 6

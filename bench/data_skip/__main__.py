@@ -1,72 +1,8 @@
-"""Measures each number of batches and prints the table."""
+"""Lets `python -m bench.data_skip` run: the case of this name."""
 
-import argparse
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+import sys
 
-import torch
-from accelerate import skip_first_batches
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler
-
-from hfpipe.data.batches import BatchPlan, PlannedBatches
-
-SEED = 42
-BATCHES_AFTER = 2
-ROUNDS = 3
-
-
-class Ids:
-    """Rows whose content is their id, so many of them."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitems__(self, row_ids: list[int]) -> list[int]:
-        """Return what was asked for."""
-        return list(row_ids)
-
-
-def plain_loader(batches: int, rows: int) -> DataLoader[Any]:
-    """Return a loader as plain Trainer has it: a seeded random sampler, in batches."""
-    ids = Ids((batches + BATCHES_AFTER) * rows)
-    shuffled = RandomSampler(cast("Any", ids), generator=torch.Generator().manual_seed(SEED))
-    return DataLoader(cast("Any", ids), batch_sampler=BatchSampler(shuffled, rows, drop_last=False), collate_fn=list)
-
-
-def planned_loader(batches: int, rows: int) -> DataLoader[Any]:
-    """Return a loader over a batch plan that goes on behind so many batches."""
-    ids = Ids((batches + BATCHES_AFTER) * rows)
-    planned = PlannedBatches(BatchPlan(len(ids), rows, 1, 1, seed=SEED), rank=0)
-    planned.go_to(batches)
-    return DataLoader(cast("Any", ids), batch_sampler=cast("Any", planned), collate_fn=list)
-
-
-def seconds_to_first_batch(build: Callable[[int, int], DataLoader[Any]], batches: int, rows: int) -> float:
-    """Return the processor time from a loader to the batch behind those skipped, the least of a few rounds."""
-    spent = []
-    for _ in range(ROUNDS):
-        started = time.process_time()
-        first = next(iter(skip_first_batches(build(batches, rows), batches)))
-        spent.append(time.process_time() - started)
-        assert len(first) == rows
-    return min(spent)
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.data_skip")
-    parser.add_argument("--batches", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--rows", type=int, default=8, help="rows of a batch")
-    given = parser.parse_args(words)
-    print("| batches skipped | rows of a batch | plain Trainer, CPU s | hfpipe, CPU s |\n| --- | --- | --- | --- |")
-    for batches in given.batches:
-        plain, ours = (seconds_to_first_batch(build, batches, given.rows) for build in (plain_loader, planned_loader))
-        print(f"| {batches:,} | {given.rows} | {plain:.3f} | {ours:.3f} |")
-
+from bench.command import main
 
 if __name__ == "__main__":
-    main()
+    main(["data_skip", *sys.argv[1:]])

@@ -1,76 +1,8 @@
-"""Runs every comparison and prints the table; what is being measured goes to stderr."""
+"""Lets `python -m bench.plain_trainer` run: the case of this name."""
 
 import sys
-import tempfile
-import time
-import warnings
-from collections.abc import Iterator
-from pathlib import Path
 
-import torch
-import transformers
-
-from bench.plain_trainer.dangers import compare_dangers
-from bench.plain_trainer.evaluations import BATCH_SIZES, compare_evaluations, run_evaluations, true_loss
-from bench.plain_trainer.interruptions import MOVED_EPOCHS, compare_moved_run, compare_nan, compare_patience
-from bench.plain_trainer.objectives import compare_class_weights, compare_smoothing
-from bench.plain_trainer.processes import compare_rows, launch_two
-from bench.plain_trainer.pushes import compare_pushes
-from bench.plain_trainer.table import Finding, render_table
-from bench.plain_trainer.windows import CUTS, CUTS_ON_TWO, compare_cuts, run_cuts
-from bench.plain_trainer.workshop import Workshop, furnish
-
-WINDOW_OF_EIGHT = "loss and grad_norm over 6 steps of 8, 8, 5 rows against 8x1"
-
-
-def main() -> None:
-    """Print the table of all comparisons."""
-    warnings.simplefilter("ignore")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        findings = list(compare_all(furnish(Path(folder))))
-    print(render_table(findings))
-    seconds = time.monotonic() - started
-    _tell(f"transformers {transformers.__version__}, torch {torch.__version__}, {seconds:.0f} s")
-
-
-def compare_all(workshop: Workshop) -> Iterator[Finding]:
-    """Yield the findings in the order of the table."""
-    _tell("windows in one process")
-    one = run_cuts(workshop, workshop.cases(), CUTS)
-    _tell("two processes")
-    two = launch_two(workshop)
-    yield from compare_cuts(one, one, CUTS[1:], WINDOW_OF_EIGHT)
-    yield from compare_cuts(two["windows"], one, CUTS_ON_TWO, f"{WINDOW_OF_EIGHT} on 1, now on 2 processes")
-    _tell("evaluations")
-    sizes = {str(size): size for size in BATCH_SIZES}
-    cases = (
-        (workshop.classifier("bert"), "classifier", "a classifier (bert)"),
-        (workshop.causal_lm(), "causal_lm", "a causal LM"),
-    )
-    for case, key, title in cases:
-        found = [run_evaluations(workshop, case, sizes), two[f"{key}_loss"]]
-        yield compare_evaluations(found, true_loss(workshop, case), f"eval_loss of {title} by batch size")
-    _tell("objectives")
-    yield compare_smoothing(workshop)
-    yield compare_class_weights(workshop)
-    _tell("interruptions")
-    yield compare_nan(workshop)
-    for epochs_done in (2, MOVED_EPOCHS):
-        yield compare_moved_run(workshop, epochs_done=epochs_done)
-    yield compare_patience(workshop)
-    yield compare_rows(two["plain_rows"], two["our_rows"])
-    _tell("dangers")
-    yield from compare_dangers(workshop)
-    _tell("pushes")
-    yield from compare_pushes(workshop)
-
-
-def _tell(what: str) -> None:
-    print(f"plain_trainer: {what}", file=sys.stderr)
-
+from bench.command import main
 
 if __name__ == "__main__":
-    main()
+    main(["plain_trainer", *sys.argv[1:]])

@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional
 
 from bench.plain_trainer import ours
-from bench.plain_trainer.plain import build_plain, plain_arguments, silence
+from bench.plain_trainer.plain import build_plain, plain_arguments
 from bench.plain_trainer.table import Finding, relative_difference
 from bench.plain_trainer.workshop import Case, Feed, Workshop, feed
+from bench.quiet import silence
 
 BATCH_SIZES = (1, 4, 7)
 BATCH_SIZE_ON_TWO = 4

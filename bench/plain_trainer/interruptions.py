@@ -18,9 +18,10 @@ from transformers import (
 )
 
 from bench.plain_trainer import ours
-from bench.plain_trainer.plain import build_plain, plain_arguments, silence, train_plain
+from bench.plain_trainer.plain import build_plain, plain_arguments, train_plain
 from bench.plain_trainer.table import Finding, relative_difference
 from bench.plain_trainer.workshop import Workshop, feed
+from bench.quiet import silence
 from hfpipe.errors import Stopped, TrainingError
 
 PATIENCE = 3

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.plain_trainer.plain import silence
+from bench.quiet import silence
 from hfpipe.config import RunConfig, find_recipe_module, load_config
 from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.data.parts import load_document_parts, load_labelled_parts
@@ -14,9 +14,10 @@ from hfpipe.models.causal import load_causal_lm
 from hfpipe.models.classifiers import load_classifier
 from hfpipe.models.tokenizers import load_tokenizer
 from hfpipe.records.run_directory import HISTORY_FILE, read_history
+from hfpipe.training.corpus_rows import tokenize_corpus
 from hfpipe.training.loop import score, train
 from hfpipe.training.objectives import build_causal_lm_objective, build_classification_objective
-from hfpipe.training.preparation import RowsByPart, build_trainer, tokenize_document_parts, tokenize_labelled_parts
+from hfpipe.training.preparation import RowsByPart, build_trainer, tokenize_labelled_parts
 from hfpipe.training.recording import begin
 from hfpipe.training.session import Session, open_session
 from hfpipe.training.tasks import causal_lm_task, classification_task
@@ -111,7 +112,8 @@ def _assemble_causal_lm(session: Session) -> Assembled:
     begin(session, parts.summary)
     tokenizer = load_tokenizer(config.model)
     model = load_causal_lm(config.model, tokenizer, block_size=config.data.block_size)
-    rows = tokenize_document_parts(session, parts, tokenizer)
+    rows = tokenize_corpus(session, parts, tokenizer)
+    assert isinstance(rows, RowsByPart)
     task = causal_lm_task(build_causal_lm_objective(config))
     trainer = build_trainer(session, model, tokenizer, rows=rows, task=task)
     return Assembled(session, trainer, rows)

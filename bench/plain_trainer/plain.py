@@ -1,8 +1,6 @@
 """Runs of plain `transformers.Trainer`: documented arguments, defaults wherever a comparison does not need another."""
 
-import contextlib
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from transformers import (
     default_data_collator,
 )
 
+from bench.quiet import silence
 from hfpipe.training.datasets import BlockRows, LabelledRows
 
 Row = dict[str, Any]
@@ -61,10 +60,3 @@ def train_plain(trainer: Trainer, resume_from: Path | None = None) -> list[dict[
     with silence():
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     return [event for event in trainer.state.log_history if "loss" in event]
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keep what trainers print out of the table."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield

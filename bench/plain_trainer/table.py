@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.report import Table
+
 Steps = Sequence[Mapping[str, float]]
 """Log events of the optimizer steps of a run, each with `loss` and `grad_norm`."""
 
@@ -39,18 +41,14 @@ def first_loss_ratio(found: Steps, right: Steps) -> float:
     return found[0]["loss"] / right[0]["loss"]
 
 
-def render_table(findings: Iterable[Finding]) -> str:
-    """Return the findings as a Markdown table."""
-    lines = [
-        "| property | plain Trainer | hfpipe | largest relative difference: plain, hfpipe |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {each.property} | {each.plain} | {each.ours} "
-        f"| {_short(each.plain_difference)}, {_short(each.our_difference)} |"
+def tabulate(findings: Iterable[Finding]) -> Table:
+    """Return the findings as a table."""
+    columns = ["property", "plain Trainer", "hfpipe", "largest relative difference: plain, hfpipe"]
+    rows = [
+        [each.property, each.plain, each.ours, f"{_short(each.plain_difference)}, {_short(each.our_difference)}"]
         for each in findings
     ]
-    return "\n".join(lines)
+    return Table("What plain Trainer computes, and hfpipe", columns, rows)
 
 
 def _short(difference: float) -> str:
