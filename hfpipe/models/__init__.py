@@ -1,8 +1,10 @@
 """Models and tokenizers: named sizes, loading, heads.
 
-Importing the package makes the Auto classes of transformers know the models it brings: LSTM, GRU, TextCNN.
+Importing the package makes the Auto classes of transformers know the models it brings, LSTM, GRU, TextCNN, and its
+attention implementation, "hfpipe".
 """
 
-from hfpipe.models.architectures import register
+from hfpipe.models import architectures, attention
 
-register()
+architectures.register()
+attention.register()

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import ModelSettings
+from hfpipe.config.model_settings import OWN_ATTENTION
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.architectures import LANGUAGE_MODEL_CLASSES
 from hfpipe.models.limits import check_vocabulary, find_positions
@@ -46,7 +47,7 @@ def check_causal(settings: ModelSettings, model: PreTrainedModel) -> None:
 
     No random numbers are drawn. A model with attention kernels of the GPU is not asked: it is not there yet.
     """
-    if settings.attn_implementation not in (None, "eager", "sdpa"):
+    if settings.attn_implementation not in (None, "eager", "sdpa", OWN_ATTENTION):
         return
     key = "model_type" if settings.model_name_or_path is None else "model_name_or_path"
     name = settings.model_name_or_path or settings.model_type

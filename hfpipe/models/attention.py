@@ -1,0 +1,123 @@
+"""The attention implementation "hfpipe": each mode of a model gets the attention that is fastest there.
+
+Registered with transformers, function and mask function, when `hfpipe.models` is imported. Without a gradient, on a
+device, under torch.compile and in types of other width it is transformers' own "sdpa" function, argument by argument.
+In training on a CPU it is matrix products (`matrix_attention`): 3 to 4 times as fast as torch's
+scaled_dot_product_attention with dropout in bfloat16, and 2.5 times without. In float32 without dropout, where only a
+long causal mask leaves anything to gain, "sdpa" runs too.
+
+Masks are those of "sdpa": none, or true where a query sees a key. What changes scores in a way this function does not
+know is refused, never left out. The name is not in saved configs: transformers writes no attention implementation.
+"""
+
+import inspect
+import re
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from hfpipe.config.model_settings import OWN_ATTENTION
+from hfpipe.models.dropout import LEVELS, find_level
+from hfpipe.models.matrix_attention import TILE, Options, attend
+
+NAME = OWN_ATTENTION
+# Arguments of attention functions that change what comes out; transformers' sdpa function ignores most of them.
+_CHANGING = ("softcap", "s_aux", "sinks", "head_mask", "block_indices", "indices")
+# A model whose source treats "sdpa" by its name, or hands one of these arguments to its attention.
+_OTHERWISE = re.compile(rf"""_attn_implementation (==|!=|in|not in) .*"sdpa"|\b({"|".join(_CHANGING)})=""")
+
+
+def register() -> None:
+    """Make transformers know the implementation by its name; a second call changes nothing."""
+    AttentionInterface.register(NAME, attention_forward)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def supports(model: PreTrainedModel) -> bool:
+    """Tell whether `model` computes the same with this implementation as with "sdpa", each of its parts."""
+    return all(_supports_class(type(part)) for part in model.modules() if isinstance(part, PreTrainedModel))
+
+
+def _supports_class(kind: type[PreTrainedModel]) -> bool:
+    if not (kind._supports_sdpa and kind._supports_attention_backend and kind._can_set_attn_implementation()):
+        return False
+    return _OTHERWISE.search(inspect.getsource(sys.modules[kind.__module__])) is None
+
+
+def attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return the attention (rows, tokens, heads, size) of (rows, heads, tokens, size), as transformers' functions do.
+
+    Raises:
+        ValueError: If an argument is given that changes scores in a way this function does not know.
+    """
+    refused = [name for name in _CHANGING if kwargs.get(name) is not None]
+    if refused:
+        raise ValueError(f"attn_implementation {NAME}: knows no {', '.join(refused)}; choose 'eager'")
+    # not every module says so; one that does not is a decoder's, as in transformers
+    looks_back = vars(module).get("is_causal", True) if is_causal is None else is_causal
+    causal = bool(looks_back) and attention_mask is None
+    if not _multiplies(query, key, value, attention_mask, dropout=dropout, causal=causal) or _is_special(kwargs):
+        return sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=is_causal,
+            **kwargs,
+        )
+    dtype = _computing_type(query)
+    shared = query.shape[1] // key.shape[1]
+    query, key, value = query.to(dtype), *(repeat_kv(each.to(dtype), shared) for each in (key, value))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return attend(query, key, value, attention_mask, Options(causal, scale, find_level(dropout))), None
+
+
+def _multiplies(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    *,
+    dropout: float,
+    causal: bool,
+) -> bool:
+    """Tell whether matrix products are right and fastest: see the module's first lines."""
+    if query.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    wanted = torch.is_grad_enabled() and any(each.requires_grad for each in (query, key, value))
+    if (not wanted and not dropout) or (mask is not None and (mask.requires_grad or mask.ndim != 4)):
+        return False
+    if key.shape[2] != query.shape[2] or find_level(dropout) == LEVELS:
+        return False
+    dtype = _computing_type(query)
+    pays = dtype == torch.bfloat16 or dropout > 0 or (causal and query.shape[2] > 2 * TILE)
+    return pays and dtype in (torch.bfloat16, torch.float32)
+
+
+def _is_special(arguments: dict[str, Any]) -> bool:
+    """Tell whether "sdpa" has to see to a bias of positions, a paged cache, or a wish that it answers by a warning."""
+    given = any(arguments.get(name) is not None for name in ("position_bias", "cache"))
+    return given or bool(arguments.get("output_attentions"))
+
+
+def _computing_type(query: torch.Tensor) -> torch.dtype:
+    """Return the type that autocast gives products; rotary positions hand over float32 beside it."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
