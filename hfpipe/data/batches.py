@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +24,74 @@ FILLER = -1
 
 # Above the stages of splitting and sampling, whose orders come from the same seed.
 FIRST_EPOCH = 1_000
+
+
+class Plan(Protocol):
+    """What training asks of a plan, whatever decides how many rows a micro-batch has."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch."""
+        ...
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        """Micro-batches of each process in a full window."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """Processes."""
+        ...
+
+    @property
+    def in_order(self) -> bool:
+        """Whether rows come as they are, as those of a stream."""
+        ...
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows in a full window; on average, where a budget of tokens decides."""
+        ...
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows in the largest micro-batch of one process."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch, the same in every epoch."""
+        ...
+
+    @property
+    def micro_batches_per_epoch(self) -> int:
+        """Micro-batches of each process in an epoch."""
+        ...
+
+    def total_steps(self, num_train_epochs: float, max_steps: int) -> int:
+        """Return the optimizer steps of a run."""
+        ...
+
+    def count_samples(self, step: int) -> int:
+        """Return the rows trained on in the first `step` steps of a run."""
+        ...
+
+    def epoch_at(self, step: int) -> float:
+        """Return the epochs behind `step`, the last in part by its rows."""
+        ...
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return every row id once, in the order of training."""
+        ...
+
+    def window(self, epoch: int, step_in_epoch: int) -> np.ndarray:
+        """Return the row ids of one optimizer step over all processes."""
+        ...
+
+    def micro_batches(self, epoch: int, rank: int, *, first: int = 0) -> Iterator[list[int]]:
+        """Yield the row ids of the micro-batches of process `rank` from the `first` of the epoch on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +117,11 @@ class BatchPlan:
     def rows_per_step(self) -> int:
         """Rows in a full window."""
         return self.rows_per_micro_batch * self.gradient_accumulation_steps
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows in the largest micro-batch of one process."""
+        return self.per_device_batch_size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -105,7 +179,7 @@ class PlannedBatches:
     They are `None` here (40 ms a million, one core, 2026-11); a data set that is asked for `None` raises.
     """
 
-    def __init__(self, plan: BatchPlan, *, rank: int) -> None:
+    def __init__(self, plan: Plan, *, rank: int) -> None:
         self.plan = plan
         self.rank = rank
         self.epoch = 0
@@ -133,5 +207,10 @@ def plan_evaluation(
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
-    own = batches[rank::world_size]
+    return share_out(batches, world_size=world_size, rank=rank)
+
+
+def share_out(batches: Sequence[list[int]], *, world_size: int, rank: int) -> list[list[int]]:
+    """Return the batches of process `rank`, made up with fillers to as many as every process has."""
+    own = [*batches[rank::world_size]]
     return own + [[FILLER]] * (-(-len(batches) // world_size) - len(own))

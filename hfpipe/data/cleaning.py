@@ -4,15 +4,16 @@ Validation and test rows are scored as they are. Training gives way to them: a t
 either is not trained on.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from hfpipe.data.duplicates import find_repeats, find_texts_of
+from hfpipe.data.duplicates import find_repeats, find_shared
 from hfpipe.data.places import Places
 from hfpipe.data.table import Table
+from hfpipe.data.text_store import take_texts
 
 _Value = TypeVar("_Value")
 
@@ -21,7 +22,7 @@ def take_rows(table: Table, ids: np.ndarray) -> Table:
     """Return a table of some rows with the account unchanged: the caller says why the others are not in it."""
     return replace(
         table,
-        texts=_taken(table.texts, ids),
+        texts=take_texts(table.texts, ids),
         text_pairs=None if table.text_pairs is None else _taken(table.text_pairs, ids),
         labels=_taken(table.labels, ids),
         label_sets=_taken(table.label_sets, ids),
@@ -42,8 +43,7 @@ def leave_out(table: Table, ids: np.ndarray, *, reason: str) -> Table:
 def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     """Return the tables by part, with repeats, contradictions and texts of other parts taken out of 'train'."""
     others = {name: table for name, table in tables.items() if name != "train"}
-    held_inputs = {row for table in others.values() for row in table.inputs}
-    in_others = find_texts_of(tables["train"].inputs, held_inputs)
+    in_others = find_shared(tables["train"].inputs, [table.inputs for table in others.values()])
     train = leave_out(tables["train"], in_others, reason="in_validation_or_test")
     conflicting, duplicate = find_repeats(train.inputs, train.answers)
     places: Places = train.places
@@ -51,9 +51,9 @@ def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     account = account.without("duplicate", places.rows(duplicate))
     kept = np.setdiff1d(np.arange(len(train.texts)), np.concatenate([conflicting, duplicate]))
     cleaned = {"train": replace(take_rows(train, kept), account=account)}
-    in_test = set(tables["test"].inputs) if "test" in tables else set()
+    test = [tables["test"].inputs] if "test" in tables else []
     for name, table in others.items():
-        cleaned[name] = _with_notes(table, in_test if name == "validation" else set())
+        cleaned[name] = _with_notes(table, test if name == "validation" else [])
     return cleaned
 
 
@@ -62,9 +62,9 @@ def _taken(values: list[_Value], ids: np.ndarray) -> list[_Value]:
     return [values[row] for row in ids] if values else []
 
 
-def _with_notes(table: Table, test_inputs: set[Hashable]) -> Table:
+def _with_notes(table: Table, test_inputs: Sequence[Sequence[Hashable]]) -> Table:
     conflicting, duplicate = find_repeats(table.inputs, table.answers)
     account = table.account.noting("conflicting", table.places.rows(conflicting))
     account = account.noting("duplicate", table.places.rows(duplicate))
-    in_test = find_texts_of(table.inputs, test_inputs)
+    in_test = find_shared(table.inputs, test_inputs)
     return replace(table, account=account.noting("also_in_test", table.places.rows(in_test)))

@@ -4,7 +4,7 @@ The stream is `separator document separator document ... separator`: every docum
 it, so each of its tokens is predicted, and one after it, so its end is learnt. Training blocks do not
 overlap and the tail shorter than a block is dropped. Held-out blocks overlap by one token and the last
 one is padded, so that each token of the stream but the first is scored exactly once: the loss is then
-that of the whole text, and divides by its bytes.
+that of the whole text, and divides by its bytes. Blocks are views of the stream: a corpus on disk stays there.
 """
 
 from dataclasses import dataclass
@@ -20,30 +20,46 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Blocks:
-    """Token ids (blocks, block_size) int32 and what was left out of them.
+    """Blocks of token ids and what was left out of them.
 
-    A block begins `stride` tokens of the stream after the one before it. `padding` counts the positions at
-    the end of the last block which hold no token (held-out blocks only), `dropped_tokens` the tail that
-    filled no block (training blocks only).
+    `whole` (blocks, block_size) are views of the stream, which may be a mapped file; a block begins `stride` tokens of
+    the stream after the one before it. `last` is the one more block that padding fills up (held-out blocks only), and
+    `padding` counts its positions without a token. `dropped_tokens` is the tail that filled no block (training blocks
+    only).
     """
 
-    ids: np.ndarray
+    whole: np.ndarray
     stride: int
     padding: int = 0
     dropped_tokens: int = 0
+    last: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.whole) + (self.last is not None)
 
     @property
     def block_size(self) -> int:
         """Positions of each block."""
-        return self.ids.shape[1]
+        return self.whole.shape[1]
 
     @property
     def tokens(self) -> int:
         """Tokens in the blocks, padding not counted."""
-        return self.ids.size - self.padding
+        return len(self) * self.block_size - self.padding
+
+    @property
+    def ids(self) -> np.ndarray:
+        """All blocks in memory, (blocks, block_size) int64."""
+        return self.take(np.arange(len(self)))
+
+    def take(self, block_ids: np.ndarray) -> np.ndarray:
+        """Return some blocks, (rows, block_size) int64: what is copied is what is asked for."""
+        taken = np.empty((len(block_ids), self.block_size), dtype=np.int64)
+        is_whole = block_ids < len(self.whole)
+        taken[is_whole] = self.whole[block_ids[is_whole]]
+        if self.last is not None:
+            taken[~is_whole] = self.last
+        return taken
 
 
 def join_documents(documents: TokenizedTexts, separator: int) -> np.ndarray:
@@ -73,14 +89,33 @@ def pack_training_blocks(stream: np.ndarray, block_size: int, *, place: str) -> 
                 "lower block_size or add text",
             )
         )
-    return Blocks(stream[: count * block_size].reshape(count, block_size), block_size, dropped_tokens=rest)
+    return Blocks(_view_blocks(stream, block_size, stride=block_size), block_size, dropped_tokens=rest)
 
 
 def pack_heldout_blocks(stream: np.ndarray, block_size: int, *, padding_id: int) -> Blocks:
     """Return blocks that overlap by one token, so that all tokens but the first are predicted exactly once."""
     stride = block_size - 1
-    count = max(1, -(-(len(stream) - 1) // stride))
-    padding = count * stride + 1 - len(stream)
-    padded = np.concatenate([stream, np.full(padding, padding_id, dtype=np.int32)])
-    blocks = np.lib.stride_tricks.sliding_window_view(padded, block_size)[::stride]
-    return Blocks(blocks.copy(), stride, padding=padding)
+    whole = _view_blocks(stream, block_size, stride=stride)
+    rest = stream[len(whole) * stride :]
+    if len(whole) and len(rest) == 1:  # it ends the last block
+        return Blocks(whole, stride)
+    padding = block_size - len(rest)
+    last = np.concatenate([rest, np.full(padding, padding_id)])
+    return Blocks(whole, stride, padding=padding, last=last)
+
+
+def _view_blocks(stream: np.ndarray, block_size: int, *, stride: int) -> np.ndarray:
+    """Return all blocks that the stream fills, without a copy; none of a stream that is shorter."""
+    if len(stream) < block_size:
+        return np.empty((0, block_size), dtype=stream.dtype)
+    return np.lib.stride_tricks.sliding_window_view(stream, block_size)[::stride]
+
+
+def count_positions(starts: np.ndarray, length: int) -> np.ndarray:
+    """Return the place of each of `length` tokens in its document, whose part before them counts for nothing.
+
+    A document begins at each of `starts`, ascending, with the separator before it.
+    """
+    begun = np.zeros(length, dtype=np.int64)
+    begun[starts] = starts
+    return np.arange(length) - np.maximum.accumulate(begun)

@@ -15,6 +15,7 @@ from hfpipe.config.cleaning_names import DEDUPLICATE, find_row_step
 from hfpipe.data.cleaning import take_rows
 from hfpipe.data.near_duplicates import even_out, find_near_duplicates
 from hfpipe.data.table import Table
+from hfpipe.data.text_store import digest_text, join_texts
 
 
 @dataclass
@@ -32,8 +33,8 @@ def deduplicate_tables(tables: Mapping[str, Table], steps: Sequence[str]) -> dic
     if step is None:
         return dict(tables)
     train = tables["train"]
-    others = [text for name, table in tables.items() if name != "train" for text in _compared(table)]
-    texts = [*_compared(train), *others]
+    others = [_compared(table) for name, table in tables.items() if name != "train"]
+    texts = join_texts([_compared(train), *others])
     groups = find_same_letters(texts) if step == DEDUPLICATE else find_near_duplicates(texts)
     found, places = _sort_out(groups, train), train.places
     account = train.account.noting("near_conflicting", places.rows(_ids(found.conflicting)))
@@ -48,13 +49,14 @@ def find_same_letters(texts: Sequence[str]) -> list[list[int]]:
 
     Texts without letters and digits are in none.
     """
-    groups: dict[str, list[int]] = {}
+    groups: dict[bytes, list[int]] = {}
     for row, text in enumerate(texts):
-        groups.setdefault(even_out(text), []).append(row)
-    return [rows for evened, rows in groups.items() if evened and len(rows) > 1]
+        if evened := even_out(text):
+            groups.setdefault(digest_text(evened.encode("utf-8", "surrogatepass")), []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
 
 
-def _compared(table: Table) -> list[str]:
+def _compared(table: Table) -> Sequence[str]:
     """Return what is compared of each row: its text, or its two texts as one."""
     if table.text_pairs is None:
         return table.texts

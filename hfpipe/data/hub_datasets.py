@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.arrow import read_class_names
-from hfpipe.data.columns import ColumnRequest, choose_columns
+from hfpipe.data.columns import choose_columns, request_columns
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import SourceFile, shorten
 from hfpipe.data.sources import PartSource, Sources
@@ -217,12 +217,7 @@ def _load(opened: _Opened, splits: Mapping[str, str]) -> dict[str, "Dataset"]:
 
 def _label_column(settings: DataSettings, rows: "Dataset") -> str | None:
     """Return the column that will be chosen for the label, None where there is no choice: that is told later."""
-    request = ColumnRequest(
-        settings.text_column_names,
-        settings.label_column_name,
-        labelled=True,
-        text_pair=settings.text_pair_column_name,
-    )
+    request = request_columns(settings, labelled=True)
     choice = choose_columns(rows.column_names, request, findings=Findings(), name="")
     return None if choice is None else choice.label
 

@@ -21,6 +21,7 @@ from hfpipe.data.slices import join_slices
 from hfpipe.data.sources import PartSource, Sources
 from hfpipe.data.splits import Strata, apportion, seeded_order
 from hfpipe.data.table import Table
+from hfpipe.data.text_store import join_texts
 from hfpipe.errors import DataError, Problem
 
 # Above the stages of splits and samples, below those of the epochs.
@@ -86,7 +87,7 @@ def join_tables(named: Sequence[MixtureSource], tables: Sequence[Table], finding
             findings.add("sources", "", Problem(f"dataset_mixture: {source.name}", "no row can be used"))
     pairs = [table.text_pairs for table in tables if table.text_pairs is not None]
     return Table(
-        texts=[text for table in tables for text in table.texts],
+        texts=join_texts([table.texts for table in tables]),
         labels=[label for table in tables for label in table.labels],
         places=_join_places([table.places for table in tables]),
         account=_join_accounts([table.account for table in tables]),

@@ -10,12 +10,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from hfpipe.data.progress import progress_options
+from hfpipe.data.text_store import digest_text
 from hfpipe.errors import ConfigError, Problem
 
 THRESHOLD = 0.8
@@ -103,16 +103,17 @@ def _gather(texts: Sequence[str]) -> tuple[list[int], dict[int, list[int]]]:
     """Return the first rows of texts that differ once evened out, and for each the rows of other equal spellings."""
     firsts: list[int] = []
     by_evened: dict[bytes, int] = {}
-    spelled: set[str] = set()
+    spelled: set[bytes] = set()
     same: dict[int, list[int]] = {}
     for row, text in enumerate(texts):
-        if text in spelled:
+        spelling = digest_text(text.encode("utf-8", "surrogatepass"))
+        if spelling in spelled:
             continue
-        spelled.add(text)
+        spelled.add(spelling)
         evened = even_out(text)
         if not evened:
             continue
-        first = by_evened.setdefault(blake2b(evened.encode("utf-8", "surrogatepass"), digest_size=16).digest(), row)
+        first = by_evened.setdefault(digest_text(evened.encode("utf-8", "surrogatepass")), row)
         if first == row:
             firsts.append(row)
         else:

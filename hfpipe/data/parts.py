@@ -8,6 +8,7 @@ text stands in another part, repeats and contradictions are left out of it, and 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.mixture import read_mixture
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, PartAccount, fingerprint
+from hfpipe.data.cache_places import find_cache
 from hfpipe.data.cleaning import clean_tables
 from hfpipe.data.columns import ColumnChoice, request_columns
 from hfpipe.data.deduplication import deduplicate_tables
@@ -40,6 +42,7 @@ from hfpipe.data.sources import PartSource, Sources, find_sources
 from hfpipe.data.splits import Strata
 from hfpipe.data.table import Table, TableRequest, read_table
 from hfpipe.data.targets import Targets, check_room, check_sample_size, find_targets
+from hfpipe.data.text_store import SPOOLS
 from hfpipe.errors import Problem
 
 __all__ = [
@@ -94,9 +97,9 @@ class LabelledParts:
 
 @dataclass(frozen=True)
 class DocumentPart:
-    """Documents, in the order of the files."""
+    """Documents, in the order of the files; they are read from disk one by one."""
 
-    texts: list[str]
+    texts: Sequence[str]
     places: Places
 
 
@@ -165,14 +168,15 @@ def _read(
 ) -> tuple[Sources, dict[str, Table], tuple[SourceShare, ...]]:
     """Return the files and tables of the parts and, of a mixture, what tells its sources."""
     named = read_mixture(settings)
+    spools = None if labelled else find_cache(cache_dir) / SPOOLS
     if not named:
         sources = find_sources(settings, findings, labelled=labelled, cache_dir=cache_dir)
-        return sources, _read_tables(settings, sources, findings, labelled=labelled), ()
+        return sources, _read_tables(settings, sources, findings, spools=spools), ()
     found = [find_sources(each.settings, findings, labelled=labelled, cache_dir=cache_dir) for each in named]
     joined = join_sources(named, found, findings)
     tables = [
         with_label_names(
-            _read_tables(each.settings, sources, findings, labelled=labelled)["train"], dict(brought.label_names)
+            _read_tables(each.settings, sources, findings, spools=spools)["train"], dict(brought.label_names)
         )
         for each, sources, brought in zip(named, joined, found, strict=True)
     ]
@@ -188,16 +192,19 @@ def _by_source(
     return {name: split_by_source(strata[name], find_source_ids(tables[name].places, shares)) for name in strata}
 
 
-def _read_tables(settings: DataSettings, sources: Sources, findings: Findings, *, labelled: bool) -> dict[str, Table]:
+def _read_tables(
+    settings: DataSettings, sources: Sources, findings: Findings, *, spools: Path | None
+) -> dict[str, Table]:
+    """Return the tables by part; they have labels where their texts are not spooled."""
     reading = Reading(settings.field_delimiter, settings.document_per, settings.encoding)
     shape = LabelShape(settings.problem_type, settings.label_delimiter)
-    columns = request_columns(settings, labelled=labelled)
+    columns = request_columns(settings, labelled=spools is None)
     slices, steps = settings.slice_column_names, select_text_steps(settings.cleaning_steps)
     # of the training files they are needed where validation rows come from there
     of_train = columns if sources.validation is not None else replace(columns, slices=slices)
-    train = read_table(sources.train, TableRequest(of_train, reading, shape, steps), findings)
+    train = read_table(sources.train, TableRequest(of_train, reading, shape, steps, spools), findings)
     wanted = replace(columns if train.columns is None else train.columns.repeated(), slices=slices)
-    request = TableRequest(wanted, reading, shape, steps)
+    request = TableRequest(wanted, reading, shape, steps, spools)
     others = {"validation": sources.validation, "test": sources.test}
     tables = {name: read_table(source, request, findings) for name, source in others.items() if source is not None}
     return {"train": train, **tables}
@@ -251,7 +258,7 @@ def _report_single_documents(train: Table, findings: Findings) -> None:
 
 
 def _labelled_part(table: Table, targets: Targets) -> LabelledPart:
-    return LabelledPart(table.texts, table.text_pairs, targets.encode(table), table.places, table.slices)
+    return LabelledPart(list(table.texts), table.text_pairs, targets.encode(table), table.places, table.slices)
 
 
 def _labelled_summary(summary: DataSummary, parts: Mapping[str, LabelledPart], targets: Targets) -> DataSummary:

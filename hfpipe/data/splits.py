@@ -44,8 +44,12 @@ def seeded_order(count: int, *, seed: int, stage: int) -> np.ndarray:
 
     Raw draws of a counter-based generator, stably sorted: numpy's own shuffles may change between versions.
     """
-    draws = np.random.Philox(key=np.array([seed, stage], dtype=np.uint64)).random_raw(count)
-    return stable_order(draws)
+    return stable_order(seeded_draws(count, seed=seed, stage=stage))
+
+
+def seeded_draws(count: int, *, seed: int, stage: int) -> np.ndarray:
+    """Return `count` raw draws of 64 bits, (count,) uint64, a pure function of `seed` and `stage`."""
+    return np.random.Philox(key=np.array([seed, stage], dtype=np.uint64)).random_raw(count)
 
 
 def stable_order(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from hfpipe.config.cleaning_names import select_text_steps
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import DataSummary, FileFingerprint, PartAccount, Rows
-from hfpipe.data.columns import ColumnRequest
+from hfpipe.data.columns import request_columns
 from hfpipe.data.findings import Findings
 from hfpipe.data.parts import DocumentPart
 from hfpipe.data.places import PlacesBuilder
@@ -47,11 +47,8 @@ def load_streamed_parts(
     shards = _find_shards(settings, cache_dir=cache_dir)
     train = shards["train"]
     _check_shards(train, processes)
-    request = ColumnRequest(
-        settings.text_column_names, None, labelled=False, text_delimiter=settings.text_column_delimiter
-    )
     reading = ShardReading(
-        request,
+        request_columns(settings, labelled=False),
         Reading(settings.field_delimiter, settings.document_per, settings.encoding, SURVEYED_LINES),
         select_text_steps(settings.cleaning_steps),
     )

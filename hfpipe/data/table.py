@@ -7,6 +7,7 @@ those that are not empty; a row is empty where all are, or where its second text
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -22,6 +23,7 @@ from hfpipe.data.records import Reading, open_records
 from hfpipe.data.slices import SliceColumns, find_slice_problems
 from hfpipe.data.sources import PartSource
 from hfpipe.data.text_cleaner import TextCleaner
+from hfpipe.data.text_store import TextWriter
 from hfpipe.errors import Problem
 
 
@@ -34,7 +36,7 @@ class Table:
     columns by name, '' where a row has none.
     """
 
-    texts: list[str]
+    texts: Sequence[str]
     labels: list[str]
     places: Places
     account: PartAccount
@@ -57,12 +59,16 @@ class Table:
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What to read from files, how, and the steps that clean the texts of a row."""
+    """What to read from files, how, and the steps that clean the texts of a row.
+
+    Texts are kept in memory, or in a file of the folder `spools`.
+    """
 
     columns: ColumnRequest
     reading: Reading
     shape: LabelShape = ONE_LABEL
     cleaning: tuple[str, ...] = ()
+    spools: Path | None = None
 
 
 @dataclass
@@ -71,7 +77,7 @@ class _Rows:
 
     labels: LabelColumn
     cleaner: TextCleaner
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] | TextWriter = field(default_factory=list)
     text_pairs: list[str] = field(default_factory=list)
     places: PlacesBuilder = field(default_factory=PlacesBuilder)
     slices: SliceColumns = field(default_factory=SliceColumns)
@@ -83,7 +89,8 @@ class _Rows:
 
 def read_table(source: PartSource, request: TableRequest, findings: Findings) -> Table:
     """Return all rows of a part; rows without text or label are counted, what is wrong goes to `findings`."""
-    rows = _Rows(LabelColumn(request.shape), TextCleaner(request.cleaning))
+    texts: list[str] | TextWriter = [] if request.spools is None else TextWriter(request.spools)
+    rows = _Rows(LabelColumn(request.shape), TextCleaner(request.cleaning), texts)
     columns: ColumnChoice | None = None
     with tqdm(desc="reading", unit=" rows", **progress_options()) as bar:
         for file in source.files:
@@ -117,7 +124,8 @@ def _table(source: PartSource, rows: _Rows, columns: ColumnChoice | None) -> Tab
     pairs = rows.text_pairs if columns is not None and columns.text_pair is not None else None
     found = rows.labels
     places, slices = rows.places.build(), rows.slices.values
-    return Table(rows.texts, found.labels, places, account, columns, pairs, found.label_sets, found.numbers, slices)
+    texts = rows.texts.build() if isinstance(rows.texts, TextWriter) else rows.texts
+    return Table(texts, found.labels, places, account, columns, pairs, found.label_sets, found.numbers, slices)
 
 
 def _open(

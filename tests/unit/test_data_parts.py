@@ -211,7 +211,7 @@ def test_a_document_that_is_held_out_is_not_trained_on() -> None:
     write_documents("d", ["one", "two", "three"])
     write_documents("v", ["two"])
     parts = load_document_parts(DataSettings(train_file=("d",), validation_file=("v",), max_train_samples=1), seed=1)
-    assert parts.validation.texts == ["two"]
+    assert list(parts.validation.texts) == ["two"]
     assert len(parts.train.texts) == 1
     train = parts.summary.parts["train"]
     assert train.left_out["in_validation_or_test"].examples == ("d/1.txt:1",)

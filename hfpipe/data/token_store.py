@@ -1,0 +1,144 @@
+"""Token ids of documents on disk, made once and shared by all runs and processes that ask for the same ones.
+
+An entry is a folder named by what is in it: a digest over texts, tokenizer and format. It holds the stream of ids
+(`ids.bin`: a separator before, between and behind all documents), where each document begins (`starts.bin`), the bytes
+of its text (`sizes.bin`), and `manifest.json`, written last, with the size and digest of each. What does not agree with
+its manifest is made anew, never read.
+
+The decision worth knowing: an entry grows in a folder of its own under a lock, and a mark, renewed as it grows, says
+how far its files are on the disk. After a kill the next one goes on from the mark.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hfpipe.data.encoding_documents import DocumentEncoder
+from hfpipe.data.store_files import IDS, MANIFEST_FILE, SIZES, STARTS, check_files, read_json
+from hfpipe.data.store_writing import EntryLock, StreamWriter, write_stream
+from hfpipe.data.text_store import digests_of
+from hfpipe.errors import CheckpointError
+from hfpipe.records.durable import move_folder, remove_folder, write_whole
+
+logger = logging.getLogger(__name__)
+
+TOKENS = "tokens"
+FORMAT = 1
+_PARTIAL, _LOCK = ".partial", ".lock"
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """The ids of documents in one stream, as `join_documents` gives it.
+
+    `ids` (tokens,) are uint16 or int32; document i begins, with the separator before it, at token `starts[i]` and has
+    `sizes[i]` bytes of UTF-8.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """Which documents are wanted as ids of which tokenizer, and what they are called in the log."""
+
+    texts: Sequence[str]
+    encoder: DocumentEncoder
+    separator: int
+    name: str
+
+
+class TokenStore:
+    """The entries in a cache folder."""
+
+    def __init__(self, cache: Path) -> None:
+        self.folder = cache / TOKENS
+
+    def find(self, request: StreamRequest) -> TokenStream | None:
+        """Return an entry that is there whole; its files are mapped, not read, and only their sizes looked at."""
+        folder = self.entry(request)
+        return _map(folder, request) if folder is not None and check_files(folder, FORMAT) else None
+
+    def provide(self, request: StreamRequest) -> TokenStream:
+        """Return an entry once every digest has been compared, or made now; by one process at a time.
+
+        Where the disk has no room, or may not be written, the ids are kept in memory, and a warning says so.
+        """
+        folder = self.entry(request)
+        if folder is None:
+            return stream_documents(request)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with EntryLock(folder.with_name(f".{folder.name}{_LOCK}")):
+                if check_files(folder, FORMAT, wholly=True):
+                    logger.info("%s: token ids are read from %s", request.name, folder)
+                else:
+                    _build(folder, request)
+        except (OSError, CheckpointError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error.problems[0])
+            text = "%s: token ids are kept in memory, each process its own: %s cannot be written (%s); set HFPIPE_CACHE"
+            logger.warning(text, request.name, self.folder, reason)
+            return stream_documents(request)
+        return _map(folder, request)
+
+    def entry(self, request: StreamRequest) -> Path | None:
+        """Return the folder of an entry, there or not; None where nothing tells what a tokenizer does."""
+        if request.encoder.content is None:
+            return None
+        facts = {
+            "format": FORMAT,
+            "tokenizer": request.encoder.content,
+            "separator": request.separator,
+            "type": request.encoder.typecode,
+            "texts": hashlib.sha256(np.ascontiguousarray(digests_of(request.texts)).tobytes()).hexdigest(),
+        }
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self.folder / key[:40]
+
+
+def stream_documents(request: StreamRequest) -> TokenStream:
+    """Return documents as a stream of ids in memory."""
+    parts = list(write_stream(request.texts, request.encoder, separator=request.separator, name=request.name))
+    ids = np.concatenate([np.frombuffer(part.ids, dtype=_dtype(request)) for part in parts])
+    starts = np.concatenate([part.starts for part in parts])
+    return TokenStream(ids, starts, np.concatenate([part.sizes for part in parts]))
+
+
+def _build(folder: Path, request: StreamRequest) -> None:
+    staging = folder.with_name(f".{folder.name}{_PARTIAL}")
+    with StreamWriter(staging, itemsize=_dtype(request).itemsize) as writer:
+        done = writer.resume()
+        if done:
+            logger.info(
+                "%s: %s of %s documents have their token ids already", request.name, f"{done:,}", len(request.texts)
+            )
+        begun = (done, writer.tokens)
+        for part in write_stream(
+            request.texts, request.encoder, separator=request.separator, name=request.name, begun=begun
+        ):
+            writer.append(part)
+        manifest = {"format": FORMAT, "tokens": writer.tokens, "documents": writer.documents, "files": writer.seal()}
+    write_whole(staging / MANIFEST_FILE, json.dumps(manifest, indent=2) + "\n")
+    writer.drop_mark()
+    remove_folder(folder)
+    move_folder(staging, folder, last=MANIFEST_FILE)
+
+
+def _map(folder: Path, request: StreamRequest) -> TokenStream:
+    documents = int(read_json(folder / MANIFEST_FILE)["documents"])
+    starts, sizes = (
+        np.memmap(folder / name, dtype=np.int64, mode="r") if documents else np.empty(0, dtype=np.int64)
+        for name in (STARTS, SIZES)
+    )
+    return TokenStream(np.memmap(folder / IDS, dtype=_dtype(request), mode="r"), starts, sizes)
+
+
+def _dtype(request: StreamRequest) -> np.dtype:
+    return np.dtype(np.uint16 if request.encoder.typecode == "H" else np.int32)
