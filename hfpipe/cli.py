@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from hfpipe.cli_inspect import inspect
 from hfpipe.cli_options import Accelerate, Delimiter, Encoding, MaxRestarts, Overrides, Overwrite, RunFile
+from hfpipe.cli_profile import profile
 from hfpipe.cli_repeat import repeat
 from hfpipe.cli_report import report
 from hfpipe.errors import HfpipeError, Stopped
@@ -35,7 +36,12 @@ SETTINGS_AS_OPTIONS = {"ignore_unknown_options": True}
 
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The output_dir of a finished run.")]
 DataFile = Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .json, .jsonl, .parquet, ...")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Texts scored at once.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Texts scored at once, if not as many as make the tokens the device likes.")
+]
+Precision = Annotated[
+    Literal["float32", "bf16"], typer.Option(help="bf16 is faster and moves scores in the third decimal.")
+]
 TextColumn = Annotated[
     list[str] | None, typer.Option(help="The column of the text, if not that of the training; again for a joined one.")
 ]
@@ -148,6 +154,7 @@ def copy_recipe(
 
 
 app.command(context_settings=SETTINGS_AS_OPTIONS)(repeat)
+app.command(context_settings=SETTINGS_AS_OPTIONS)(profile)
 app.command(context_settings=SETTINGS_AS_OPTIONS)(inspect)
 app.command()(report)
 
@@ -157,7 +164,8 @@ def predict(
     run_dir: RunDirectory,
     file: DataFile,
     output: Annotated[Path, typer.Option(help="A .csv, .tsv or .jsonl file; '-' is CSV on standard output.")] = STDOUT,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
+    precision: Precision = "float32",
     text_column: TextColumn = None,
     text_pair_column: TextPairColumn = None,
     delimiter: Delimiter = None,
@@ -177,7 +185,7 @@ def predict(
     classifier = load_classifier(run_dir)
     columns = TextColumns(tuple(text_column or ()), pair=text_pair_column)
     with telling_options():
-        done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size)
+        done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size, precision=precision)
     empty = f", {done.empty:,} of them without text and so without a label" if done.empty else ""
     print(f"{output}: {done.rows:,} rows{empty}; texts from column {done.columns}", file=sys.stderr)
 
@@ -187,7 +195,8 @@ def evaluate(
     run_dir: RunDirectory,
     file: DataFile,
     output: Annotated[Path | None, typer.Option(help="A .json file to write the scores to as well.")] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
+    precision: Precision = "float32",
     text_column: TextColumn = None,
     text_pair_column: TextPairColumn = None,
     label_column: Annotated[str | None, typer.Option(help="The column of the label, if not the training's.")] = None,
@@ -212,7 +221,7 @@ def evaluate(
     texts = tuple(text_column or ())
     labelled = LabelledFile(file, texts, text_pair_column, label_column, label_delimiter, delimiter, encoding)
     with telling_options():
-        scores = evaluate_file(classifier, labelled, batch_size=batch_size)
+        scores = evaluate_file(classifier, labelled, batch_size=batch_size, precision=precision)
     print("\n".join(scores.lines), file=sys.stderr)
     _print_table([(name, f"{value:.4f}") for name, value in scores.metrics.items()])
     if scores.per_class:

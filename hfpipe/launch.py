@@ -34,7 +34,7 @@ from hfpipe.config.stopping import STOPPING
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.records.environment import usable_cores
 from hfpipe.records.identity import Terms
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew
 from hfpipe.records.opening import Opening, open_run
 from hfpipe.records.run_lock import check_free
 from hfpipe.supervision import LAUNCHER_SETTINGS, RESTART_SETTINGS, follow, supervise
@@ -87,8 +87,8 @@ def prepare_launch(
         launch = _under_accelerate(
             config, recipe, arguments, accelerate_file=find_accelerate_config(accelerate), max_restarts=max_restarts
         )
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    if begins_anew or find_opening(config).kind != "done":
+    is_new = begins_anew(config.output_dir, fresh_start=config.training.fresh_start)
+    if is_new or find_opening(config).kind != "done":
         check_free(config.output_dir)
         if config.hub.push_to_hub:
             from hfpipe.hub.access import check_token  # the Hub's client, which most runs do not need
@@ -104,12 +104,14 @@ def check_data(config: RunConfig, *, processes: int = 1) -> None:
 
     Raises:
         DataError: If it cannot be used as it stands.
+        ConfigError: If a setting does not fit the labels that are found.
     """
-    # numpy and pyarrow come with this module, and a mistake in the configuration needs neither
+    # numpy and pyarrow come with these modules, and a mistake in the configuration needs neither
     from hfpipe.data import corpora
+    from hfpipe.evaluation.thresholds import check_thresholds
 
     if config.recipe == FINETUNE:
-        corpora.load_labelled(config)
+        check_thresholds(config, corpora.load_labelled(config))
     else:
         corpora.load_corpus(config, processes=processes)
 

@@ -60,6 +60,7 @@ PASSED: Mapping[str, Passed] = {
     "activation_checkpointing_kwargs": Passed("free"),
     "gradient_checkpointing": Passed("free"),
     "gradient_checkpointing_kwargs": Passed("free"),
+    "use_liger_kernel": Passed("free"),
     "torch_compile": Passed("free"),
     "torch_compile_backend": Passed("free"),
     "torch_compile_mode": Passed("free"),
@@ -155,7 +156,7 @@ REFUSED: Mapping[str, Refused] = {
     **_refuse("logging_nan_inf_filter", "a loss that is not finite stops the run instead of being logged as 0"),
     **_refuse("debug", "a loss or gradient that is not finite stops the run and is named with its step and rows"),
     **_refuse("average_tokens_across_devices", "the loss is always the mean over the whole global batch"),
-    **_refuse("use_liger_kernel liger_kernel_config", "its fused loss does not give the exact mean of a batch"),
+    **_refuse("liger_kernel_config", "use_liger_kernel takes all but its losses, which give no exact mean of a batch"),
     **_refuse("use_cache", "training never uses the generation cache"),
     **_refuse(
         "data_seed",

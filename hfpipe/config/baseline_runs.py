@@ -3,7 +3,8 @@
 Data, seed, splits and processes are the run's own, so that both read the same rows; so is the number of rows a step,
 which the processes may share out anew when they go on. Model and learning rate are the baseline's, and a classifier's
 epochs too. A language model sees as many tokens as the run's, cut by the same tokenizer: only then are they the same
-blocks. It pushes nothing and has no baselines.
+blocks. It pushes nothing and has no baselines, and leaves findings and report to the
+run's own.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hfpipe.config.baseline_models import CLASSIFIER_BASELINES, LANGUAGE_BASELINES, BaselineModel
+from hfpipe.config.batch_size import ROWS_OF_A_BATCH
 from hfpipe.config.data_settings import DataSettings
 from hfpipe.config.given import Origin
 from hfpipe.config.model_settings import ModelSettings
@@ -55,6 +57,7 @@ def derive_baseline(config: RunConfig, name: str, *, data: DataSettings, model: 
         evaluation=replace(config.evaluation, baselines=(), sample_texts=(), sample_prompts=()),
         hub=HubSettings(),
         trainer_arguments=trainer,
+        baseline_of=config.output_dir,
     )
     return replace(derived, origins=_origins(config, derived, name))
 
@@ -92,17 +95,26 @@ def _trainer_arguments(config: RunConfig, baseline: BaselineModel) -> Mapping[st
     given, own = config.trainer_arguments, baseline.settings()
     is_classifier = config.recipe == FINETUNE
     kept = _KEPT if is_classifier else (*_KEPT, *_KEPT_OF_LANGUAGE_MODELS)
-    rows = int(given.get("per_device_train_batch_size", 8)) * int(given.get("gradient_accumulation_steps", 1))
-    at_once = max(size for size in range(1, baseline.per_device_train_batch_size + 1) if rows % size == 0)
-    return {
+    arguments = {
         **RECIPES[config.recipe].defaults,
         **({"num_train_epochs": own["num_train_epochs"], "eval_strategy": "epoch"} if is_classifier else {}),
         "learning_rate": own["learning_rate"],
         "per_device_eval_batch_size": own["per_device_eval_batch_size"],
         **{key: given[key] for key in kept if key in given},
-        "per_device_train_batch_size": at_once,
-        "gradient_accumulation_steps": rows // at_once,
+        **_batch_size(given, baseline),
     }
+    if config.training.max_tokens_per_batch is None:
+        return arguments
+    # the budget is the run's own, and so are its micro-batches
+    own_steps = {"gradient_accumulation_steps": given.get("gradient_accumulation_steps", 1)}
+    return {key: value for key, value in (arguments | own_steps).items() if key not in ROWS_OF_A_BATCH}
+
+
+def _batch_size(given: Mapping[str, Any], baseline: BaselineModel) -> Mapping[str, int]:
+    """Return how the rows of a step come together."""
+    rows = int(given.get("per_device_train_batch_size", 8)) * int(given.get("gradient_accumulation_steps", 1))
+    at_once = max(size for size in range(1, baseline.per_device_train_batch_size + 1) if rows % size == 0)
+    return {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": rows // at_once}
 
 
 def _origins(config: RunConfig, derived: RunConfig, name: str) -> dict[str, Origin]:

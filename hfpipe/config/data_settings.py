@@ -155,3 +155,9 @@ class DataSettings:
         minimum=8,
         recipes=(PRETRAIN,),
     )
+    cross_document_attention: bool = setting(
+        True,
+        "Let tokens of a block attend to the documents before their own; false masks documents from each other, in "
+        "training and evaluation.",
+        recipes=(PRETRAIN,),
+    )

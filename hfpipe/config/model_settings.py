@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from hfpipe.config.setting import setting
 
+OWN_ATTENTION = "hfpipe"
+"""The attention that `hfpipe.models` brings: matrix products in training on a CPU."""
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -39,9 +42,9 @@ class ModelSettings:
     )
     attn_implementation: str | None = setting(
         None,
-        "Attention of transformers to use; without it transformers chooses.",
+        "Attention to use: one of transformers, or hfpipe's own for CPUs; without it as the performance plan chooses.",
         change="free",
-        choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"),
+        choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", OWN_ATTENTION),
     )
     dtype: str = setting(
         "float32",

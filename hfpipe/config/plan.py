@@ -6,6 +6,7 @@ decides the other. Nothing the user wrote is changed; `rules` refuses what does 
 
 from collections.abc import Mapping
 
+from hfpipe.config.batch_size import plan_batch_size
 from hfpipe.config.optimizers import ADAM_SETTINGS, reads_setting
 from hfpipe.config.schedules import METRIC_SCHEDULES
 from hfpipe.config.sections import FINETUNE, MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
@@ -41,7 +42,7 @@ def find_metrics(settled: Settled) -> tuple[str, ...]:
 
 def plan_values(settled: Settled) -> Settled:
     """Return the values with those added that follow from the given ones."""
-    settled = plan_streaming(_plan_problem(settled))
+    settled = plan_batch_size(plan_streaming(_plan_problem(settled)))
     settled = _plan_metric(_plan_best_model(_plan_steps(_plan_strategies(settled))))
     return _drop_adam_defaults(_plan_mode(settled))
 

@@ -41,8 +41,9 @@ file's. All of these are the same run:
 *A change* says what a setting means to a run that is resumed: *identity* cannot change, *extendable* can grow
 (`num_train_epochs` and `max_steps` under the schedules constant, constant_with_warmup, step and exponential, and under
 warmup_stable_decay while the run is not done), *splitting* can change as long as a step keeps its rows (processes x
-`per_device_train_batch_size` x `gradient_accumulation_steps`; a stream keeps its processes), *completing* can be
-switched on after all, and the run, also a finished one, then does what it has left out, *free* can be anything.
+`per_device_train_batch_size` x `gradient_accumulation_steps`; a stream keeps its processes, and a budget of tokens
+processes x `gradient_accumulation_steps`), *completing* can be switched on after all, and the run, also a finished
+one, then does what it has left out, *free* can be anything.
 
 Some values follow from others unless given: `save_strategy` and `save_steps` follow `eval_strategy` and `eval_steps`,
 and the other way round; `load_best_model_at_end` is false where nothing is evaluated or saved; the direction of

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hfpipe.config.baseline_models import OWN_CLASSIFIERS, OWN_LANGUAGE_MODELS, TEXTCNN
 from hfpipe.config.baseline_rules import check_baselines
+from hfpipe.config.batch_size import check_batch_size
 from hfpipe.config.cleaning import check_cleaning, find_cleaning_warnings
 from hfpipe.config.effects import find_idle_settings
 from hfpipe.config.hub_rules import check_hub
@@ -40,6 +41,7 @@ def find_conflicts(settled: Settled) -> list[Problem]:
         *_check_class_weights(settled),
         *_check_problem(settled),
         *_check_windows(settled),
+        *check_batch_size(settled),
         *_check_reporters(settled),
         *check_cleaning(settled),
         *check_baselines(settled),

@@ -8,6 +8,7 @@ from typing import Any, cast
 from hfpipe.config.given import Origin
 from hfpipe.config.sections import DataSettings, EvaluationSettings, HubSettings, ModelSettings, TrainingSettings
 from hfpipe.config.settled import read_defaults
+from hfpipe.config.stepping import ProfileWindow
 from hfpipe.config.values import JSON
 from hfpipe.secrecy import hide_in
 
@@ -17,7 +18,10 @@ class RunConfig:
     """All settings of a run.
 
     `trainer_arguments` holds `TrainingArguments` fields only: the recipe's defaults overlaid with what was given or
-    follows from it. `origins` has every key of every section and of `trainer_arguments`.
+    follows from it. `origins` has every key of every section and of `trainer_arguments`. `baseline_of` is no setting:
+    it names the directory of the run that this one is only there to be compared with. That run looks at the same data,
+    and its report tells of both, so this one has neither findings nor a report of its own. Nor is `profiled` a setting:
+    of such a run nothing but a few steps is wanted.
     """
 
     recipe: str
@@ -29,6 +33,8 @@ class RunConfig:
     trainer_arguments: Mapping[str, Any]
     origins: Mapping[str, Origin]
     config_file: Path | None
+    baseline_of: Path | None = None
+    profiled: ProfileWindow | None = None
 
     @property
     def output_dir(self) -> Path:

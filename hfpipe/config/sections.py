@@ -64,6 +64,17 @@ class TrainingSettings:
         "Mixed precision in bfloat16; without it as accelerate was launched, else on if the hardware computes in it.",
     )
     fp16: bool | None = setting(None, "Mixed precision in float16, for GPUs without bfloat16.")
+    quick_dropout: bool | None = setting(
+        None,
+        "Draw the random numbers of dropout many at a time, at the same rates; without it where that is faster.",
+        change="free",
+    )
+    fused_loss: bool | None = setting(
+        None,
+        "Compute the loss of a language model without holding its logits; without it where the model allows it.",
+        change="free",
+        recipes=(PRETRAIN,),
+    )
     save_strategy: str = setting(
         "epoch", "When a checkpoint is written.", choices=("no", "steps", "epoch"), change="free"
     )
@@ -89,6 +100,13 @@ class TrainingSettings:
     )
     watch_loss: bool = setting(
         True, "Report steps whose training loss leaps above what those before it let expect.", change="free"
+    )
+    max_tokens_per_batch: int | None = setting(
+        None,
+        "Token positions, padding counted, that a micro-batch of one process may have, in training and evaluation: "
+        "texts of like length share one, as many as fit. In place of a number of rows.",
+        minimum=1,
+        recipes=(FINETUNE,),
     )
     class_weights: str | Mapping[str, float] | None = setting(
         None,

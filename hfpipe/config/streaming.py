@@ -32,6 +32,9 @@ def check_streaming(settled: Settled) -> Iterator[Problem]:
     if not (settled.has("tokenizer_name") or settled.has("model_name_or_path")):
         rule = "no tokenizer is trained on a stream"
         yield Problem("tokenizer_name", "", rule, "set tokenizer_name, as in tokenizer_name: gpt2")
+    if settled.get("cross_document_attention") is False:
+        rule = "documents of a stream are not masked from each other in this version"
+        yield settled.problem("cross_document_attention", rule, "remove it, or remove streaming")
     yield from _check_sources(settled)
     yield from _check_loading(settled)
 

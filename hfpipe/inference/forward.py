@@ -15,6 +15,7 @@ from hfpipe.data.tokens import TOKEN_TYPES, TokenizedTexts
 from hfpipe.models.windows import pool_windows
 
 WINDOW_ROWS = "window_rows"
+POSITIONS = "position_ids"
 
 Batch = dict[str, torch.Tensor]
 
@@ -46,7 +47,8 @@ def run_model(model: Callable[..., Any], inputs: Mapping[str, torch.Tensor], *, 
     Where rows are windows the outputs are the pooled logits alone, (rows, labels) float32; else all the model gives.
     """
     own = {name: tensor for name, tensor in inputs.items() if name != WINDOW_ROWS}
-    outputs = model(**own)
+    # with a cache transformers takes restarting positions for one text, and lets its documents see each other
+    outputs = model(**own, use_cache=False) if POSITIONS in own else model(**own)
     if WINDOW_ROWS not in inputs:
         return outputs
     return SequenceClassifierOutput(logits=pool_windows(outputs.logits, inputs[WINDOW_ROWS], rows, pooling))

@@ -44,12 +44,14 @@ class LoadedClassifier:
     """A classifier in evaluation mode on the device it will run on.
 
     `settings` say how the texts of its training were found and cut, and their `max_seq_length` is never None.
+    `trained_in` is the precision of the run, which has scored its own parts in it; None where there is no record.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     label_names: tuple[str, ...]
     settings: InferenceSettings
+    trained_in: str | None = None
 
     @property
     def problem_type(self) -> str:
@@ -88,7 +90,9 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
     settings = _read_settings(run_dir, _label_names(model.config))
     if settings.max_seq_length is None:
         settings = replace(settings, max_seq_length=find_length_limit(model.config, tokenizer))
-    return LoadedClassifier(model, tokenizer, _label_names(model.config), settings)
+    precision = _read_run_of(run_dir).get("precision")
+    trained_in = "float32" if precision == "no" else precision
+    return LoadedClassifier(model, tokenizer, _label_names(model.config), settings, trained_in)
 
 
 def _read_settings(folder: Path, label_names: Collection[str]) -> InferenceSettings:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from hfpipe.errors import DataError, Problem
+from hfpipe.errors import ConfigError, DataError, Problem
 
 OPTIONS: Mapping[str, str] = {
     "text_column_names": "--text-column",
@@ -20,23 +20,14 @@ OPTIONS: Mapping[str, str] = {
     "encoding": "--encoding",
 }
 
-OPTIONS_OF_INSPECT: Mapping[str, str] = {
-    **OPTIONS,
-    "train_file": "FILE",
-    "validation_file": "--validation",
-    "test_file": "--test",
-    "problem_type": "--problem-type",
-    "document_per": "--document-per",
-}
-
 
 @contextmanager
 def telling_options(options: Mapping[str, str] = OPTIONS) -> Iterator[None]:
-    """Raise the DataError of the block with `options` where its remedies name settings."""
+    """Raise the ConfigError or DataError of the block with `options` where its places and remedies name settings."""
     try:
         yield
-    except DataError as error:
-        raise DataError([tell_options(problem, options) for problem in error.problems]) from error
+    except (ConfigError, DataError) as error:
+        raise type(error)([tell_options(problem, options) for problem in error.problems]) from error
 
 
 def tell_options(problem: Problem, options: Mapping[str, str] = OPTIONS) -> Problem:

@@ -1,15 +1,14 @@
 """What a classifier says of texts: any number of them, in order, the same at any batch size.
 
-Refuses a text without a single token and scores that are not finite. Texts are taken in portions of 32 batches and
-sorted by length inside one, so that a stream of any length needs the memory of one portion and little padding.
-Texts are cut, or become windows, as in training, by the same code.
+Refuses a text without a single token and scores that are not finite. Texts are taken in portions, bounded by number and
+size, and sorted by length inside one into batches of equally many tokens, so that a stream of any length needs the
+memory of one portion and little padding. Texts are cut, or become windows, as in training, by the same code.
 The decision worth knowing: without a padding id of its own a causal model's head cannot tell text from padding, so
 its texts are scored one by one; truncation and padding of the tokenizer's file never apply.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hfpipe.data.tokens import LengthRule, TokenizedTexts, tokenize_texts
 from hfpipe.errors import CheckpointError, DataError, Problem
+from hfpipe.inference.batching import plan_batches, take_portions
 from hfpipe.inference.forward import collate_texts, run_model
+from hfpipe.inference.precision import FLOAT32, ScoringPrecision, check_precision, computing_in
 from hfpipe.inference.texts import Text
-
-BATCHES_PER_PORTION = 32
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ def score_texts(
     texts: Iterable[Text],
     *,
     treatment: Treatment,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    precision: ScoringPrecision = FLOAT32,
 ) -> Iterator[np.ndarray]:
     """Yield the scores of each text, (labels,) float32, in the order of `texts`.
 
@@ -57,10 +57,11 @@ def score_texts(
     problems; under regression the number itself.
 
     Raises:
-        DataError, CheckpointError: As `compute_logits`.
+        ConfigError, DataError, CheckpointError: As `compute_logits`.
     """
     problem_type = find_problem_type(model.config)
-    for logits in compute_logits(model, tokenizer, texts, treatment=treatment, batch_size=batch_size):
+    found = compute_logits(model, tokenizer, texts, treatment=treatment, batch_size=batch_size, precision=precision)
+    for logits in found:
         yield to_scores(logits, problem_type, temperature=treatment.temperature)
 
 
@@ -78,24 +79,29 @@ def compute_logits(
     texts: Iterable[Text],
     *,
     treatment: Treatment,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    precision: ScoringPrecision = FLOAT32,
 ) -> Iterator[np.ndarray]:
     """Yield the logits of each text, (labels,) float32, in the order of `texts`, those of its windows pooled.
 
     `texts` is read one portion ahead of what is yielded, and are all single or all pairs. The model must be in
-    evaluation mode.
+    evaluation mode, its weights in float32. `batch_size` texts are scored at once, by default as many as make the
+    tokens the device likes; it says nothing about the scores. Under bf16 they depend on the texts beside, in the third
+    decimal; docs/performance.md has how much.
 
     Raises:
+        ConfigError: If the hardware does not compute in that precision.
         DataError: If a text has no tokens.
         CheckpointError: If a logit is not a finite number.
     """
     assert not model.training, "dropout would make the scores random: call model.eval()"
+    check_precision(precision, model.device)
     has_padding = model.config.get_text_config().pad_token_id is not None
-    remaining, seen = iter(texts), 0
-    rows_at_once = batch_size if has_padding else 1
-    while portion := list(islice(remaining, batch_size * BATCHES_PER_PORTION)):
+    seen = 0
+    for portion in take_portions(texts):
         tokenized = _tokenize(tokenizer, portion, treatment.rule, seen)
-        yield from _run_portion(model, tokenized, treatment.pooling, rows_at_once)
+        batches = plan_batches(tokenized, batch_size if has_padding else 1, device=model.device.type)
+        yield from _run_batches(model, tokenized, batches, treatment.pooling, precision)
         seen += len(portion)
 
 
@@ -112,23 +118,31 @@ def _tokenize(
     return tokenized
 
 
-def _run_portion(model: PreTrainedModel, texts: TokenizedTexts, pooling: str, batch_size: int) -> np.ndarray:
-    # The longest first: a batch that does not fit the memory fails at once, not after minutes.
-    order = np.argsort(-texts.lengths, kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    logits = np.concatenate([_run_batch(model, texts, batch, pooling) for batch in batches])
+def _run_batches(
+    model: PreTrainedModel,
+    texts: TokenizedTexts,
+    batches: Sequence[np.ndarray],
+    pooling: str,
+    precision: ScoringPrecision,
+) -> np.ndarray:
+    """Return the logits of all texts of a portion, (texts, labels), in their order."""
+    # fetched at the end: a GPU computes one batch while the next is collated
+    logits = torch.cat([_run_batch(model, texts, batch, pooling, precision) for batch in batches]).cpu().numpy()
+    if not np.isfinite(logits).all():
+        place, rule = str(model.name_or_path), "the model's scores are not finite numbers"
+        raise CheckpointError(Problem(place, rule=rule, remedy="its weights are damaged, or its training diverged"))
     restored = np.empty_like(logits)
-    restored[order] = logits
+    restored[np.concatenate(batches)] = logits
     return restored
 
 
 @torch.inference_mode()
-def _run_batch(model: PreTrainedModel, texts: TokenizedTexts, rows: np.ndarray, pooling: str) -> np.ndarray:
+def _run_batch(
+    model: PreTrainedModel, texts: TokenizedTexts, rows: np.ndarray, pooling: str, precision: ScoringPrecision
+) -> torch.Tensor:
     padding_id = model.config.get_text_config().pad_token_id
     batch = collate_texts(texts, [texts.windows(int(row)) for row in rows], padding_id or 0)
-    inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    logits = run_model(model, inputs, rows=len(rows), pooling=pooling).logits.float().cpu().numpy()
-    if not np.isfinite(logits).all():
-        place, rule = str(model.name_or_path), "the model's scores are not finite numbers"
-        raise CheckpointError(Problem(place, rule=rule, remedy="its weights are damaged, or its training diverged"))
-    return logits
+    inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()}
+    with computing_in(precision, model.device):
+        logits: torch.Tensor = run_model(model, inputs, rows=len(rows), pooling=pooling).logits
+    return logits.float()

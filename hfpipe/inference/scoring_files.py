@@ -21,6 +21,7 @@ from hfpipe.data.table import find_type_problem
 from hfpipe.errors import DataError, Problem
 from hfpipe.inference.decisions import find_label, find_labels
 from hfpipe.inference.loading import LoadedClassifier
+from hfpipe.inference.precision import FLOAT32, ScoringPrecision, check_precision
 from hfpipe.inference.predict import score_texts
 from hfpipe.inference.tables import InputTable, TextColumns, find_text_columns, write_table
 from hfpipe.inference.texts import Text
@@ -47,26 +48,30 @@ def predict_file(
     output: Path,
     *,
     columns: TextColumns | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    precision: ScoringPrecision = FLOAT32,
 ) -> ScoredFile:
     """Write the rows of `table` to `output` with what the classifier says of each.
 
     The columns added are `predicted_label` and `probability_<label>`; `predicted_labels`, those of probability 0.5 and
     more, under several labels a row; `predicted_value` under regression. Probabilities are calibrated, and labels given
     by thresholds of their own, where the run has found such. Without `columns` the texts are in those of
-    the training, or in the one found by name. `output` '-' writes CSV to standard output.
+    the training, or in the one found by name. `output` '-' writes CSV to standard output. `batch_size` and `precision`
+    are those of `compute_logits`.
 
     Raises:
+        ConfigError: If the hardware does not compute in that precision.
         DataError: If there is no such column, one holds other values than texts, or the file has one of those to be
             added.
     """
+    check_precision(precision, classifier.model.device)
     chosen = find_text_columns(table, columns, classifier.settings)
     added = added_columns(classifier)
     _check_new(table, added)
     _check_texts(table, chosen)
     rows = empty = 0
     with write_table(output, (*table.header, *added)) as write_row:
-        for record, scores in score_records(classifier, table, chosen, batch_size=batch_size):
+        for record, scores in score_records(classifier, table, chosen, batch_size=batch_size, precision=precision):
             predicted = dict.fromkeys(added) if scores is None else predict_row(classifier, scores)
             write_row({**record.values, **predicted})
             rows += 1
@@ -75,7 +80,12 @@ def predict_file(
 
 
 def score_records(
-    classifier: LoadedClassifier, table: InputTable, columns: TextColumns, *, batch_size: int
+    classifier: LoadedClassifier,
+    table: InputTable,
+    columns: TextColumns,
+    *,
+    batch_size: int | None = None,
+    precision: ScoringPrecision = FLOAT32,
 ) -> Iterator[tuple[Record, np.ndarray | None]]:
     """Yield each row with its scores (labels,), None where it has no text."""
     # rows read but not yielded yet: one portion of score_texts, and the rows without text among them
@@ -88,8 +98,8 @@ def score_records(
             if text is not None:
                 yield text
 
-    treatment = classifier.treatment
-    scored = score_texts(classifier.model, classifier.tokenizer, texts(), treatment=treatment, batch_size=batch_size)
+    model, tokenizer, treatment = classifier.model, classifier.tokenizer, classifier.treatment
+    scored = score_texts(model, tokenizer, texts(), treatment=treatment, batch_size=batch_size, precision=precision)
     for scores in scored:
         while waiting[0][1] is None:
             yield waiting.popleft()[0], None

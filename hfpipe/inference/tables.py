@@ -114,8 +114,10 @@ def survey_table(path: Path, *, delimiter: str | None = None, encoding: str | No
     return InputTable(path, header, row_count, delimiter, encoding)
 
 
-def check_output(output: Path, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES, overwrite: bool = False) -> None:
-    """Check that `output` can be written; '-' is standard output.
+def check_output(
+    output: Path, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES, overwrite: bool = False, option: str = "--output"
+) -> None:
+    """Check that `output`, given as `option`, can be written; '-' is standard output.
 
     Raises:
         ConfigError: If its suffix is not among `suffixes`, its folder is missing, or it exists and is not to be
@@ -126,13 +128,13 @@ def check_output(output: Path, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES, ove
         return
     if output.suffix.lower() not in suffixes:
         rule = f"the format is told by the suffix: {' '.join(suffixes)}"
-        problems.append(Problem(f"--output {output}", rule=rule, remedy="choose another name"))
+        problems.append(Problem(f"{option} {output}", rule=rule, remedy="choose another name"))
     if not output.absolute().parent.is_dir():
-        problems.append(Problem(f"--output {output}", rule="its folder does not exist", remedy="make it first"))
+        problems.append(Problem(f"{option} {output}", rule="its folder does not exist", remedy="make it first"))
     elif output.is_dir():
-        problems.append(Problem(f"--output {output}", rule="is a folder", remedy="name a file"))
+        problems.append(Problem(f"{option} {output}", rule="is a folder", remedy="name a file"))
     elif output.exists() and not overwrite:
-        problems.append(Problem(f"--output {output}", rule="the file exists", remedy="add --overwrite to replace it"))
+        problems.append(Problem(f"{option} {output}", rule="the file exists", remedy="add --overwrite to replace it"))
     if problems:
         raise ConfigError(problems)
 

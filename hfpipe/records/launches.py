@@ -44,6 +44,15 @@ def wishes_hold(run_dir: Path) -> bool:
     return not any(again & set(session.get(LAUNCHES, ())) for session in sessions)
 
 
+def begins_anew(run_dir: Path, *, fresh_start: bool) -> bool:
+    """Tell whether a wish for a `fresh_start` is still to be fulfilled, so that what is in `run_dir` counts no more.
+
+    Raises:
+        CheckpointError: If the record cannot be read.
+    """
+    return fresh_start and wishes_hold(run_dir)
+
+
 def _list_launches(environment: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
     for name, count in _STARTERS:
         launch = environment.get(name)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.identity import Terms, compare_settings, find_changed
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew
 from hfpipe.records.run_directory import LOCK_FILE, RUN_FILE, read_json
 from hfpipe.records.sessions import RUN_FORMAT, saved_settings
 from hfpipe.records.work import Work, find_work_problems
@@ -78,8 +78,8 @@ def read_begun(run_dir: Path, *, fresh_start: bool) -> Mapping[str, Any]:
     Raises:
         CheckpointError: If the record cannot be read.
     """
-    begins_anew = fresh_start and wishes_hold(run_dir)
-    return {} if begins_anew or not (run_dir / RUN_FILE).is_file() else read_run(run_dir)
+    is_new = begins_anew(run_dir, fresh_start=fresh_start) or not (run_dir / RUN_FILE).is_file()
+    return {} if is_new else read_run(run_dir)
 
 
 def _entries(folder: Path) -> list[str]:

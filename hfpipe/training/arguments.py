@@ -10,15 +10,15 @@ from hfpipe.config import RunConfig
 from hfpipe.config.baseline_models import CLASSICAL
 from hfpipe.config.decays import DECAYS
 from hfpipe.errors import ConfigError, Problem, TrainingError
-from hfpipe.training.precision import Precision, decide_precision
+from hfpipe.training.plan import PerformancePlan
 from hfpipe.training.sharding import check_launcher
 
 
-def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
-    """Return the arguments and the precision of this process.
+def build_arguments(config: RunConfig, plan: PerformancePlan) -> TrainingArguments:
+    """Return the arguments of this process, which computes as `plan` says.
 
     Raises:
-        ConfigError: If settings, launcher and hardware disagree on the precision, or a baseline cannot be trained.
+        ConfigError: If a baseline cannot be trained.
         TrainingError: If another number of processes started than `num_processes` asks for, or the launcher asks for
             a way of sharding that is not supported.
     """
@@ -33,12 +33,13 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
         given["lr_scheduler_type"] = "constant"
     # The others would warn that Trainer does not load the best model by itself; the first process is told not to.
     given.setdefault("log_level_replica", "error")
-    precision = decide_precision(config, os.environ, use_cpu=use_cpu)
+    given.setdefault("optim", plan.optim)
+    given |= {"use_liger_kernel": plan.liger, **({"tf32": True} if plan.tf32 else {})}
     args = TrainingArguments(
         output_dir=str(config.output_dir),
         seed=config.training.seed,
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
+        bf16=plan.precision == "bf16",
+        fp16=plan.precision == "fp16",
         use_cpu=use_cpu,
         save_strategy=config.training.save_strategy,
         save_steps=config.training.save_steps,
@@ -49,6 +50,8 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
         # Without it a resumed run forgets the patience that early stopping has used up.
         restore_callback_states_from_checkpoint=True,
         remove_unused_columns=False,
+        # of its kernels those of the loss are left out: they do not give the exact mean of a window
+        liger_kernel_config={"cross_entropy": False, "fused_linear_cross_entropy": False} if plan.liger else None,
         **given,
     )
     # One process takes one GPU: on a machine with several, Trainer would split batches among them behind our plan.
@@ -56,7 +59,7 @@ def build_arguments(config: RunConfig) -> tuple[TrainingArguments, Precision]:
     check_world_size(config, args.world_size)
     check_launcher(args, os.environ)
     check_baselines(config, args, os.environ)
-    return args, precision
+    return args
 
 
 def check_world_size(config: RunConfig, started: int) -> None:

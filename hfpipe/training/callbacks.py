@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfpipe.data.batches import BatchPlan
+from hfpipe.data.batches import Plan
 from hfpipe.records.run_directory import append_history
 from hfpipe.training.agreement import Attempt, raise_in_all
 from hfpipe.training.checkpoints import restore_losses
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PlanEpochs(TrainerCallback):
     """Tells the batch sampler where in the run an epoch begins; Trainer reaches only those that accelerate wrapped."""
 
-    def __init__(self, plan: BatchPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
     def on_epoch_begin(
@@ -38,7 +38,7 @@ class SaveAtEpochEnd(TrainerCallback):
     stop a run at a step of their own choice.
     """
 
-    def __init__(self, plan: BatchPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._is_due = False
 

@@ -6,20 +6,21 @@ functions the run calls; only memory and sampled corpora are estimates, and say 
 """
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import torch
 import transformers
 
 from hfpipe.config import RunConfig, change_of
+from hfpipe.config.batch_size import BUDGET
 from hfpipe.config.sections import FINETUNE
 from hfpipe.errors import Problem
 from hfpipe.hub.access import check_token
 from hfpipe.records.identity import Terms, check_same_files
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew, wishes_hold
 from hfpipe.records.opening import Opening, open_run
 from hfpipe.records.resumption import find_resumption
 from hfpipe.records.run_directory import CHECKPOINTS
@@ -27,8 +28,8 @@ from hfpipe.records.work import SPLITTING, Cut, Work, find_work_problems
 from hfpipe.training.classifier_survey import survey_classifier
 from hfpipe.training.corpus_survey import survey_causal_lm
 from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
-from hfpipe.training.lengths import find_largest_batch
-from hfpipe.training.precision import Precision, decide_precision
+from hfpipe.training.lengths import find_largest_batch, find_largest_by_tokens
+from hfpipe.training.plan import PerformancePlan, find_plan
 from hfpipe.training.recording import find_fingerprints
 from hfpipe.training.resources import (
     DiskNeed,
@@ -40,6 +41,7 @@ from hfpipe.training.resources import (
 )
 from hfpipe.training.schedule import Schedule, count_saves, find_argument, keeps_best, plan_schedule
 from hfpipe.training.session import fingerprint_of
+from hfpipe.training.settling import settle_model
 from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
 
@@ -63,14 +65,15 @@ def check(config: RunConfig) -> CheckReport:
     opening = draft.attempt(lambda: _check_output_dir(draft))
     if opening is None or opening.kind != "done":
         draft.attempt(lambda: check_token(config))
-    precision = draft.attempt(lambda: decide_precision(config, os.environ, use_cpu=use_cpu))
-    if precision is not None:
-        draft.lines.append(f"device {device.type}, mixed precision {precision}")
+    plan = draft.attempt(lambda: find_plan(config))
+    if plan is not None:
+        draft.lines.append(f"device {device.type}, mixed precision {plan.precision}")
+        draft.lines.append(str(plan))
     survey = _find_survey(config)(draft)
     if opening is not None:
         _check_cut(draft, opening)
         _check_files(draft, survey, opening)
-    _check_steps(draft, survey, precision)
+    _check_steps(draft, survey, plan)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
 
 
@@ -83,7 +86,7 @@ def _find_survey(config: RunConfig) -> Callable[[Draft], Survey]:
 def _check_output_dir(draft: Draft) -> Opening:
     """Return how the run would begin; under `fresh_start` an earlier run may have any settings."""
     config = draft.config
-    fresh_start = config.training.fresh_start and wishes_hold(config.output_dir)
+    fresh_start = begins_anew(config.output_dir, fresh_start=config.training.fresh_start)
     terms = Terms((lambda _: "free") if fresh_start else change_of, config.place, config.default_of)
     opening = open_run(config.output_dir, config.flat(), fresh_start=False, terms=terms)
     told = {
@@ -111,9 +114,10 @@ def _check_cut(draft: Draft, opening: Opening) -> None:
     """Refuse other rows a step; where nobody says how many processes there will be, they are as many as before."""
     if opening.kind != "resume" or opening.run is None:
         return
-    config, run = draft.config, opening.run
+    config, run, tokens = draft.config, opening.run, draft.config.training.max_tokens_per_batch
     batch, micro_batches = (find_argument(config, name) for name in SPLITTING)
-    cut = Cut(config.training.num_processes or run["world_size"], batch, micro_batches)
+    processes = config.training.num_processes or run["world_size"]
+    cut = Cut(processes, batch if tokens is None else None, micro_batches, tokens)
     draft.problems += find_work_problems(run, Work(cut, run["precision"]))
 
 
@@ -124,7 +128,7 @@ def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
     draft.attempt(lambda: check_same_files(began, given))
 
 
-def _check_steps(draft: Draft, survey: Survey, precision: Precision | None) -> None:
+def _check_steps(draft: Draft, survey: Survey, plan: PerformancePlan | None) -> None:
     """Find steps, disk and memory, as far as data and model are known."""
     if survey.outlined is not None:
         name = type(survey.outlined.model).__name__
@@ -141,8 +145,8 @@ def _check_steps(draft: Draft, survey: Survey, precision: Precision | None) -> N
         draft.lines.append(f"warning: {told}: every epoch is one short step")
     if survey.outlined is not None:
         _check_disk(draft, survey.outlined, schedule)
-        if survey.fits and precision is not None:
-            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, precision=precision)
+        if survey.fits and plan is not None:
+            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=plan)
 
 
 def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
@@ -166,19 +170,21 @@ def _check_memory(
     *,
     outlined: Outline,
     schedule: Schedule,
-    precision: Precision,
+    plan: PerformancePlan,
 ) -> None:
     assert survey.lengths is not None and survey.evaluated is not None, "steps are known, so rows are"
     config = draft.config
     program = psutil.Process().memory_info().rss
     length, scored = survey.window_length, find_argument(config, "per_device_eval_batch_size")
     training = StepShape(
-        *find_largest_batch(survey.lengths, schedule.plan.per_device_batch_size, window_length=length),
-        precision,
+        *_find_largest(config, survey.lengths, schedule.plan.rows_at_once, window_length=length),
+        plan.precision,
         accumulates=schedule.plan.gradient_accumulation_steps > 1,
         gradient_checkpointing=find_argument(config, "gradient_checkpointing"),
+        fused_loss=bool(plan.fused_loss),
     )
-    evaluation = StepShape(*find_largest_batch(survey.evaluated, scored, window_length=length), precision)
+    evaluation = StepShape(*_find_largest(config, survey.evaluated, scored, window_length=length), plan.precision)
+    settle_model(plan, outlined.model)
     peaks = _trace(draft, survey, outlined=outlined, training=training, evaluation=evaluation)
     if peaks is None:
         return
@@ -193,9 +199,18 @@ def _check_memory(
     )
     shape = f"{training.rows:,} x {training.tokens:,} tokens"
     available = find_available_memory(outlined.device)
-    lines, problems = check_memory(need, available, device=outlined.device, shape=shape)
+    batch_key = "per_device_train_batch_size" if config.training.max_tokens_per_batch is None else BUDGET
+    lines, problems = check_memory(need, available, device=outlined.device, shape=shape, batch_key=batch_key)
     draft.lines += lines
     draft.problems += problems
+
+
+def _find_largest(config: RunConfig, lengths: np.ndarray, rows: int, *, window_length: int | None) -> tuple[int, int]:
+    """Return windows and tokens a window of the largest batch, by the budget of tokens where there is one."""
+    budget = config.training.max_tokens_per_batch
+    if budget is None:
+        return find_largest_batch(lengths, rows, window_length=window_length)
+    return find_largest_by_tokens(lengths, budget, window_length=window_length)
 
 
 def _trace(

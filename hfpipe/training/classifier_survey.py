@@ -10,6 +10,7 @@ from hfpipe.config.sections import MULTI_LABEL, SINGLE_LABEL
 from hfpipe.data.corpora import load_labelled
 from hfpipe.data.parts import LabelledParts
 from hfpipe.data.tokens import find_length_rule
+from hfpipe.evaluation.thresholds import check_thresholds
 from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.classifiers import outline_classifier
 from hfpipe.models.limits import UNLIMITED, find_length_limit
@@ -23,8 +24,9 @@ from hfpipe.training.objectives import (
     plain_classification_objective,
 )
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
+from hfpipe.training.schedule import find_window_length
 from hfpipe.training.surveys import Draft, Survey
-from hfpipe.training.tasks import check_metric, check_thresholds
+from hfpipe.training.tasks import check_metric
 from hfpipe.training.text_tokenizers import draft_text_tokenizer
 
 ANY_TWO_LABELS = ("0", "1")
@@ -77,7 +79,7 @@ def _begin_survey(config: RunConfig, parts: LabelledParts | None) -> Survey:
     objective = plain_classification_objective(
         problem_type, config.trainer_arguments.get("label_smoothing_factor", 0.0)
     )
-    window_length = config.data.max_seq_length if find_length_rule(config.data).is_windowed else None
+    window_length = find_window_length(config)
     summary = parts.summary if parts else None
     return Survey("text", make_batch, objective, summary=summary, window_length=window_length)
 

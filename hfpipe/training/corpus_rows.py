@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from hfpipe.data.parts import DocumentParts
+from hfpipe.data.parts import DocumentPart, DocumentParts
 from hfpipe.data.stream_blocks import BlockStream, Encode, Packing, StreamState
 from hfpipe.data.streamed_parts import StreamedParts
 from hfpipe.data.streams import Share
@@ -14,7 +14,8 @@ from hfpipe.records.sessions import add_facts
 from hfpipe.training.datasets import BlockRows
 from hfpipe.training.mixed_rows import MixedRows
 from hfpipe.training.mixing import mix_documents
-from hfpipe.training.preparation import RowsByPart, StreamedRows, pack_documents, tokenize_document_parts
+from hfpipe.training.packing import Packer, build_packer, pack_parts
+from hfpipe.training.preparation import RowsByPart, StreamedRows, describe_blocks
 from hfpipe.training.session import Session
 from hfpipe.training.streaming import StreamedBlocks, StreamShape, load_stream
 
@@ -30,11 +31,30 @@ def tokenize_corpus(
         DataError: If the training part does not fill one block.
         CheckpointError: If the run goes on and its place in the stream cannot be read.
     """
+    data = session.config.data
+    masked = not data.cross_document_attention
+    packer = build_packer(tokenizer, block_size=data.block_size, masks_documents=masked)
     if isinstance(parts, StreamedParts):
-        return _stream(session, parts, tokenizer)
+        return _stream(session, parts, tokenizer, packer=packer)
     if parts.sources:
-        return _mix(session, parts, tokenizer)
-    return tokenize_document_parts(session, parts, tokenizer)
+        return _mix(session, parts, packer)
+    return _pack(session, parts, packer)
+
+
+def _pack(session: Session, parts: DocumentParts, packer: Packer) -> RowsByPart[BlockRows]:
+    """Return the documents of each part packed into blocks; only the training part drops its tail, and says so."""
+    packed = pack_parts(session, packer, list_parts(parts))
+    rows = RowsByPart(packed["train"], packed["validation"], packed.get("test"))
+    if session.is_main:
+        for line in describe_blocks(rows):
+            logger.info(line)
+    return rows
+
+
+def list_parts(parts: DocumentParts | StreamedParts) -> dict[str, DocumentPart]:
+    """Return the parts whose documents are there, by name."""
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    return {name: part for name, part in named.items() if isinstance(part, DocumentPart)}
 
 
 def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
@@ -56,9 +76,8 @@ def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
     return encode
 
 
-def _mix(session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase) -> MixedRows:
-    config = session.config
-    rows = mix_documents(parts, tokenizer, block_size=config.data.block_size, seed=config.split_seed)
+def _mix(session: Session, parts: DocumentParts, packer: Packer) -> MixedRows:
+    rows = mix_documents(session, parts, packer)
     if session.is_main:
         logger.info("mixture: %s blocks of %s tokens an epoch", f"{len(rows.train):,}", f"{rows.train.block_size:,}")
         for line in rows.table:
@@ -67,7 +86,9 @@ def _mix(session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerB
     return rows
 
 
-def _stream(session: Session, parts: StreamedParts, tokenizer: PreTrainedTokenizerBase) -> StreamedRows:
+def _stream(
+    session: Session, parts: StreamedParts, tokenizer: PreTrainedTokenizerBase, *, packer: Packer
+) -> StreamedRows:
     args, block_size = session.args, session.config.data.block_size
     share = Share(args.process_index, args.world_size)
     state = StreamState() if session.checkpoint is None else load_stream(session.checkpoint, share)
@@ -79,11 +100,7 @@ def _stream(session: Session, parts: StreamedParts, tokenizer: PreTrainedTokeniz
         gradient_accumulation_steps=args.gradient_accumulation_steps,
     )
     train = StreamedBlocks(BlockStream(parts.train, share, packing, state), share, shape)
-    scored = {
-        name: pack_documents(part, tokenizer, block_size=block_size, name=name)
-        for name, part in {"validation": parts.validation, "test": parts.test}.items()
-        if part is not None
-    }
+    scored = pack_parts(session, packer, list_parts(parts))
     if session.is_main:
         _describe(session, shape, scored)
     return StreamedRows(train, scored["validation"], scored.get("test"))

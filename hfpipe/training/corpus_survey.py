@@ -19,13 +19,14 @@ from hfpipe.errors import DataError, Problem
 from hfpipe.models.adapters import outline_adapter
 from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew
 from hfpipe.training.datasets import Batch
 from hfpipe.training.estimate import outline, outline_adapted
 from hfpipe.training.lengths import describe_lengths
 from hfpipe.training.mixture_survey import survey_mixture
 from hfpipe.training.objectives import build_causal_lm_objective
-from hfpipe.training.preparation import count_bytes, describe_blocks, pack_document_parts
+from hfpipe.training.packing import build_packer
+from hfpipe.training.preparation import RowsByPart, count_bytes, describe_blocks
 from hfpipe.training.surveys import Draft, Survey
 
 SAMPLED_TEXTS = 2_000
@@ -95,8 +96,8 @@ def _find_tokenizer(draft: Draft, sample: Sample) -> PreTrainedTokenizerBase:
     config = draft.config
     if config.model.tokenizer_name or config.model.model_name_or_path:
         return load_tokenizer(config.model)
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    saved = None if begins_anew else load_saved_tokenizer(config.output_dir)
+    is_new = begins_anew(config.output_dir, fresh_start=config.training.fresh_start)
+    saved = None if is_new else load_saved_tokenizer(config.output_dir)
     if saved is not None:
         return saved
     tokenizer = train_tokenizer(sample.texts, config.model.vocab_size, show_progress=False)
@@ -166,7 +167,9 @@ def _survey_documents(
         draft.lines += lines
         return train, validation
     if sample.is_whole:
-        rows = pack_document_parts(parts, tokenizer, block_size=block_size)
+        packer = build_packer(tokenizer, block_size=block_size)
+        test = packer.pack(parts.test, "test") if parts.test else None
+        rows = RowsByPart(packer.pack(parts.train, "train"), packer.pack(parts.validation, "validation"), test)
         draft.lines += describe_blocks(rows)
         return rows.train.lengths, rows.validation.lengths
     blocks = {}

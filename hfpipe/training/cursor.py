@@ -7,19 +7,24 @@ the version of a library, and a run would go on with other rows without a word.
 
 from pathlib import Path
 
-from hfpipe.data.batches import BatchPlan
+from hfpipe.data.batches import Plan
+from hfpipe.data.token_batches import TokenBatchPlan
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.records.manifest import read_manifest
 from hfpipe.records.opening import read_run
 from hfpipe.records.sessions import add_facts
+from hfpipe.records.work import MEAN_ROWS
 from hfpipe.training.agreement import written_for_all
 from hfpipe.training.session import Session
 
 ROWS_PER_EPOCH = "rows_per_epoch"
+MICRO_BATCHES_PER_EPOCH = "micro_batches_per_epoch"
+_NAMES = {ROWS_PER_EPOCH: "rows of an epoch", MICRO_BATCHES_PER_EPOCH: "micro-batches of an epoch"}
+_OTHER_ORDER = "the run began with {:,}, so the order of the rows would be another one"
 _REMEDY = "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
 
 
-def check_order(session: Session, plan: BatchPlan) -> None:
+def check_order(session: Session, plan: Plan) -> None:
     """Compare the rows of an epoch, and the rows that a checkpoint has been trained on, with the plan; record them.
 
     Every process of the run calls it. A stream has no epoch known beforehand.
@@ -27,22 +32,31 @@ def check_order(session: Session, plan: BatchPlan) -> None:
     Raises:
         CheckpointError: If one differs, with both values.
     """
-    begun = None if plan.in_order else read_run(session.directory).get(ROWS_PER_EPOCH)
-    problems = []
-    if begun is not None and begun != plan.num_rows:
-        rule = f"the run began with {begun:,}, so the order of the rows would be another one"
-        problems.append(Problem("rows of an epoch", f"{plan.num_rows:,}", rule, _REMEDY))
-    elif session.checkpoint is not None:
+    run, facts = read_run(session.directory), _describe(plan)
+    problems = [
+        Problem(_NAMES[key], f"{facts[key]:,}", _OTHER_ORDER.format(run[key]), _REMEDY)
+        for key in _NAMES
+        if key in facts and key in run and run[key] != facts[key]
+    ]
+    if not problems and session.checkpoint is not None:
         problems += find_cursor_problem(session.checkpoint, session.from_step, plan)
     if problems:
         raise CheckpointError(problems)
     session.wait_for_all()
     with written_for_all(session.directory, session.args):
-        if session.is_main and begun is None and not plan.in_order:
-            add_facts(session.directory, {ROWS_PER_EPOCH: plan.num_rows})
+        if session.is_main and not facts.keys() <= run.keys():
+            add_facts(session.directory, facts)
 
 
-def find_cursor_problem(checkpoint: Path, step: int, plan: BatchPlan) -> list[Problem]:
+def _describe(plan: Plan) -> dict[str, float]:
+    """Return what the record says of the order of `plan`; nothing of a stream."""
+    if isinstance(plan, TokenBatchPlan):
+        batches = {MICRO_BATCHES_PER_EPOCH: plan.global_micro_batches, MEAN_ROWS: plan.mean_rows_per_step}
+        return {ROWS_PER_EPOCH: plan.num_rows, **batches}
+    return {} if plan.in_order else {ROWS_PER_EPOCH: plan.num_rows}
+
+
+def find_cursor_problem(checkpoint: Path, step: int, plan: Plan) -> list[Problem]:
     """Return what is wrong with the place of a checkpoint in the order of `plan`: one problem, or none."""
     manifest, planned = read_manifest(checkpoint), plan.count_samples(step)
     if isinstance(manifest, Problem):

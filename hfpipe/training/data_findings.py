@@ -22,14 +22,15 @@ _LINES = 5
 
 
 def record_findings(session: Session, parts: LabelledParts | DocumentParts) -> None:
-    """Write findings.json, and log what is worth a look.
+    """Write findings.json, and log what is worth a look; a baseline reads the rows of a run that has done so.
 
     Raises:
         CheckpointError: In all processes, if it cannot be written.
     """
     path = session.directory / FINDINGS_FILE
     with written_for_all(session.directory, session.args):
-        if session.is_main and not (session.is_resumed and path.is_file()):
+        is_known = session.config.baseline_of is not None or (session.is_resumed and path.is_file())
+        if session.is_main and not is_known and session.config.profiled is None:
             inspected = of_labelled_parts(parts) if isinstance(parts, LabelledParts) else of_document_parts(parts)
             record = inspect_parts(inspected, scope=CHEAP, seed=session.config.training.seed).with_rows(ROWS_KEPT)
             write_findings(path, record)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from hfpipe.data.batches import FILLER
-from hfpipe.data.corpus import IGNORED, Blocks
+from hfpipe.data.corpus import IGNORED, Blocks, count_positions
 from hfpipe.data.places import Places
 from hfpipe.data.tokens import TokenizedTexts
-from hfpipe.inference.forward import Batch, collate_texts
+from hfpipe.inference.forward import POSITIONS, Batch, collate_texts
 from hfpipe.training.row_sources import RowSources
 
 
@@ -61,6 +61,15 @@ class LabelledRows:
         """Tokens of each text, those of all its windows together, (rows,)."""
         return self.texts.lengths
 
+    @property
+    def positions(self) -> np.ndarray:
+        """Token positions each text takes by itself, (rows,): its windows times the longest of them."""
+        windows = np.diff(self.texts.offsets)
+        if self.texts.window_offsets is None:
+            return windows
+        counts = np.diff(self.texts.window_offsets)
+        return counts * np.maximum.reduceat(windows, self.texts.window_offsets[:-1])
+
     def name(self, row_id: int) -> str:
         """Return file and line of a text, as in 'train.csv:17'."""
         return self.places.place(row_id)
@@ -69,12 +78,16 @@ class LabelledRows:
         """Return what `collate_texts` gives of the rows' texts, and `labels` (rows, ...)."""
         windows = [self._windows(row_id) for row_id in row_ids]
         batch = collate_texts(self.texts, windows, self.padding_id)
-        return {**batch, "labels": torch.from_numpy(self._labels(row_ids))}
+        return {**batch, "labels": self.labels(row_ids)}
+
+    def labels(self, row_ids: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Return the targets of `row_ids`, (rows, ...); those of fillers are ignored."""
+        return torch.from_numpy(self._labels(row_ids))
 
     def _windows(self, row_id: int) -> range:
         return self.texts.windows(0)[:1] if row_id == FILLER else self.texts.windows(row_id)
 
-    def _labels(self, row_ids: Sequence[int]) -> np.ndarray:
+    def _labels(self, row_ids: Sequence[int] | np.ndarray) -> np.ndarray:
         labels = self.targets[np.maximum(row_ids, 0)]
         # every number can be a target, so none can stand for 'none'
         labels[np.equal(row_ids, FILLER)] = IGNORED if labels.dtype == np.int64 else np.nan
@@ -86,13 +99,15 @@ class BlockRows:
     """Packed blocks of a causal language model; every token is a label but padding and fillers.
 
     `document_bytes` (documents,) are the UTF-8 lengths of the texts in the blocks, for bits per byte; document i begins
-    at token `document_starts[i]` of the stream and stands at `places.place(i)`.
+    at token `document_starts[i]` of the stream and stands at `places.place(i)`. With `masks_documents` batches have the
+    positions that keep the documents of a block apart.
     """
 
     blocks: Blocks
     document_bytes: np.ndarray
     document_starts: np.ndarray
     places: Places
+    masks_documents: bool = False
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -131,12 +146,24 @@ class BlockRows:
         return f"block {row_id:,} (begins in {self.places.place(document)})"
 
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
-        """Return `input_ids` and `labels`, both (rows, block_size); padding at the end needs no mask."""
-        input_ids = torch.from_numpy(self.blocks.ids[np.maximum(row_ids, 0)].astype(np.int64))
+        """Return `input_ids` and `labels`, both (rows, block_size); padding at the end needs no mask.
+
+        `position_ids` (rows, block_size) stand beside them where documents are kept apart.
+        """
+        input_ids = torch.from_numpy(self.blocks.take(np.maximum(row_ids, 0)))
         labels = input_ids.clone()
         for position, row_id in enumerate(row_ids):
             if row_id == FILLER:
                 labels[position] = IGNORED
             elif row_id == len(self.blocks) - 1 and self.blocks.padding:
                 labels[position, -self.blocks.padding :] = IGNORED
-        return {"input_ids": input_ids, "labels": labels}
+        batch = {"input_ids": input_ids, "labels": labels}
+        return batch if not self.masks_documents else {**batch, POSITIONS: self._positions(np.maximum(row_ids, 0))}
+
+    def _positions(self, block_ids: np.ndarray) -> torch.Tensor:
+        size, stride = self.blocks.block_size, self.blocks.stride
+        found = np.empty((len(block_ids), size), dtype=np.int64)
+        for row, begin in zip(found, block_ids * stride, strict=True):
+            first, behind = np.searchsorted(self.document_starts, (begin, begin + size))
+            row[:] = count_positions(self.document_starts[first:behind] - begin, size)
+        return torch.from_numpy(found)

@@ -19,7 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
+from hfpipe.models.fused_head import FusedHead, find_plain_head
 from hfpipe.training.datasets import Batch
+from hfpipe.training.fused_loss import run_fused
 from hfpipe.training.objectives import Objective
 from hfpipe.training.precision import Precision
 
@@ -78,6 +80,8 @@ class StepShape:
     accumulates: bool = False
     """Whether a step has several micro-batches: the gradients of one are then there while the next is computed."""
     gradient_checkpointing: bool = False
+    fused_loss: bool = False
+    """Whether the loss is computed in the head, where that is a plain one; logits are then never whole."""
 
 
 def count_optimizer_bytes(trained: Iterable[torch.nn.Parameter], optim: str) -> int:
@@ -165,9 +169,13 @@ def _loss(outlined: Outline, shape: StepShape, *, make_batch: MakeBatch, objecti
     batch = {name: tensor.to(outlined.device) for name, tensor in make_batch(shape.rows, shape.tokens).items()}
     labels = batch.pop("labels")
     dtype = torch.float16 if shape.precision == "fp16" else torch.bfloat16
+    head = find_plain_head(outlined.model) if shape.fused_loss else None
     with torch.autocast(outlined.device.type, dtype=dtype, enabled=shape.precision != "no"):
-        outputs = outlined.model(**batch)
-    if shape.precision != "no":  # accelerate gives the caller float32
+        if head is None:
+            outputs = outlined.model(**batch)
+        else:
+            outputs = run_fused(FusedHead(head), outlined.model, batch, labels=labels, objective=objective)
+    if shape.precision != "no" and head is None:  # accelerate gives the caller float32
         outputs = convert_to_fp32(outputs)
     return objective.loss_sum(outputs, labels) / shape.rows
 

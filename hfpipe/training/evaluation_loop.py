@@ -18,7 +18,6 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.data.batches import FILLER
 from hfpipe.errors import Problem, TrainingError
-from hfpipe.inference.forward import run_model
 from hfpipe.training.culprits import find_nonfinite_rows, name_rows
 from hfpipe.training.datasets import Rows
 from hfpipe.training.finite_weights import check_weights
@@ -80,7 +79,7 @@ def run_evaluation(trainer: "PlannedTrainer", dataloader: DataLoader, *, prefix:
     for row_ids, inputs in zip(batches, dataloader, strict=True):
         inputs = trainer._prepare_inputs(inputs)
         labels = inputs.pop("labels")
-        outputs = run_model(model, inputs, rows=len(labels), pooling=trainer.task.window_pooling)
+        outputs = trainer.run_for_loss(model, inputs, labels, objective=objective)
         row_losses = _find_row_losses(objective, outputs, labels)
         loss_sum = objective.loss_sum(outputs, labels) if row_losses is None else row_losses.sum()
         batch_sums = torch.stack((loss_sum, objective.count(labels))).double().cpu()

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hfpipe.data.tokens import LengthRule, find_length_rule
-from hfpipe.evaluation.occlusion import SECONDS, explain_rows, write_attributions
 from hfpipe.evaluation.predictions import predictions_path, read_predictions
 from hfpipe.evaluation.record import EvaluationRecord
-from hfpipe.evaluation.told_rows import ScoredPart
 from hfpipe.inference.predict import Treatment, score_texts
 from hfpipe.inference.texts import Text
 from hfpipe.records.inference_settings import read_inference_settings
+from hfpipe.report.occlusion import SECONDS, explain_rows, write_attributions
+from hfpipe.report.told_rows import ScoredPart
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -34,7 +34,7 @@ def explain_answers(session: Session, trainer: PlannedTrainer, evaluation: Evalu
         return
     predictions = read_predictions(path)
     settings, data = read_inference_settings(session.directory), session.config.data
-    told = ScoredPart(predictions, settings.temperature).find_told_rows()
+    told = ScoredPart(predictions, settings.temperature, settings.thresholds).find_told_rows()
     first = [predictions.texts[each.row] for each in told]
     pairs = predictions.text_pairs
     texts: Sequence[Text] = first if pairs is None else [(a, pairs[b.row]) for a, b in zip(first, told, strict=True)]

@@ -40,14 +40,14 @@ def describe_cuts(lengths: np.ndarray, rule: LengthRule, *, limit: int, special_
     `lengths` (texts,) are whole texts; no length above `limit`, what the model takes, is shown but the rule's own.
     """
     assert rule.max_length is not None, "a run of fine-tuning has a limit"
-    yield f"  max_seq_length  texts cut  tokens cut{_title(rule)}"
+    yield f"  max_seq_length (train)  texts cut  tokens cut{_title(rule)}"
     around = {round(rule.max_length * factor) for factor in FACTORS}
     for length in sorted(each for each in around if each <= limit or each == rule.max_length):
         other = replace(rule, max_length=length)
         if other.step(special_tokens) > 0:
             texts, tokens = cut_shares(lengths, other.kept_length(special_tokens))
             chosen = "  <- this run" if length == rule.max_length else ""
-            yield f"  {length:>14,}  {100 * texts:>7.1f} %  {100 * tokens:>8.1f} %{chosen}"
+            yield f"  {length:>22,}  {100 * texts:>7.1f} %  {100 * tokens:>8.1f} %{chosen}"
 
 
 def cut_shares(lengths: np.ndarray, kept: int) -> tuple[float, float]:
@@ -69,9 +69,26 @@ def find_largest_batch(lengths: np.ndarray, rows: int, *, window_length: int | N
     return max(int(windows[:rows].sum()), 1), min(longest, window_length)
 
 
+def find_largest_by_tokens(lengths: np.ndarray, budget: int, *, window_length: int | None) -> tuple[int, int]:
+    """Return windows and tokens a window of the batch that takes the most memory under a budget of token positions.
+
+    That is the one of the longest texts: attention grows with the square of a length. `lengths` are as above.
+    """
+    longest = min(int(lengths.max(initial=1)), window_length or budget)
+    windows = len(lengths) if window_length is None else int(count_windows(lengths, window_length).sum())
+    return max(min(budget // longest, windows), 1), longest
+
+
 def count_windows(lengths: np.ndarray, window_length: int) -> np.ndarray:
     """Return the windows of each text, (rows,): all but its last are `window_length` long."""
     return np.maximum(-(-lengths // window_length), 1)
+
+
+def count_positions(lengths: np.ndarray, window_length: int | None) -> np.ndarray:
+    """Return the token positions each text takes by itself, (rows,): its windows times the longest of them."""
+    if window_length is None:
+        return lengths
+    return count_windows(lengths, window_length) * np.minimum(lengths, window_length)
 
 
 def _title(rule: LengthRule) -> str:

@@ -30,6 +30,7 @@ from hfpipe.training.recording import end, record_training_time
 from hfpipe.training.session import Session
 from hfpipe.training.signals import StopOnSignal
 from hfpipe.training.state import seed_process
+from hfpipe.training.step_profile import TRACE_FILE, ProfileSteps
 from hfpipe.training.stream_log import StreamCounts
 from hfpipe.training.trainer import PlannedTrainer
 from hfpipe.training.weights import load_best_weights
@@ -47,6 +48,8 @@ def train(session: Session, trainer: PlannedTrainer) -> dict[str, float]:
         TrainingError: If a loss or gradient was not finite; the weights are those before the update.
     """
     stop = StopOnSignal(trainer)
+    # behind Trainer's first one, which decides that there is an event, and before those that tell trackers of it
+    trainer.callback_handler.callbacks.insert(1, trainer.throughput)
     for callback in _callbacks(session, trainer, stop):
         trainer.add_callback(callback)
     seed_process(session.config.training.seed, session.args.process_index)
@@ -106,7 +109,8 @@ def _run_loop(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
         output = trainer.train(resume_from_checkpoint=str(session.checkpoint) if session.checkpoint else None)
     # Trainer has added this process's share of the last losses to the total; their mean over processes belongs there.
     total = trainer._total_loss_scalar - trainer._tr_loss.item() + mean_unlogged_loss(trainer)
-    return {**output.metrics, "train_loss": total / _count_updates(trainer)}
+    pace = trainer.throughput.summarise()
+    return {**output.metrics, **pace, "train_loss": total / _count_updates(trainer)}
 
 
 def _has_ended(session: Session, trainer: PlannedTrainer) -> bool:
@@ -133,9 +137,10 @@ def _take_over(trainer: PlannedTrainer, session: Session) -> dict[str, float]:
     return {**reached, "train_loss": (progress["total"] + unlogged) / _count_updates(trainer)}
 
 
-def _count_updates(trainer: PlannedTrainer) -> int:
-    """Return the steps whose losses are in the sum: those that were not skipped."""
-    return max(trainer.state.global_step - trainer.numerics.skipped_steps, 1)
+def _count_updates(trainer: PlannedTrainer) -> float:
+    """Return the steps whose losses are in the sum, those that were not skipped, each by its share of items."""
+    updates = max(trainer.state.global_step - trainer.numerics.skipped_steps, 1)
+    return updates * trainer.numerics.shares.mean
 
 
 def _callbacks(session: Session, trainer: PlannedTrainer, stop: StopOnSignal) -> Sequence[TrainerCallback]:
@@ -154,6 +159,8 @@ def _callbacks(session: Session, trainer: PlannedTrainer, stop: StopOnSignal) ->
     callbacks.append(History(session.directory / HISTORY_FILE))
     if session.config.evaluation.sample_prompts:
         callbacks.append(Continuations(trainer, session.config.evaluation))
+    if session.config.profiled is not None:
+        callbacks.append(ProfileSteps(trainer, session.config.profiled, session.directory / TRACE_FILE))
     if session.pusher is not None:
         callbacks.append(PushSaves(trainer, session.pusher))
     if session.checkpoint:

@@ -18,10 +18,11 @@ SECONDS_BETWEEN_SIGNS = 2.0
 T = TypeVar("T")
 
 
-def work_in_main(work: Callable[[], T], args: TrainingArguments) -> T | None:
+def work_in_main(work: Callable[[], T], args: TrainingArguments, *, of_each_machine: bool = False) -> T | None:
     """Return what `work` returns in the main process and None in the others, in all of them when it is done.
 
-    Every process has to call it. `work` takes part in no collective.
+    Where it is work `of_each_machine`, the first process of every machine does it. Every process has to call it. `work`
+    takes part in no collective.
 
     Raises:
         HfpipeError: In all processes, what `work` raises of this kind.
@@ -29,8 +30,9 @@ def work_in_main(work: Callable[[], T], args: TrainingArguments) -> T | None:
     if args.world_size == 1:
         return work()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        future = pool.submit(work) if args.process_index == 0 else None
-        while not is_true_anywhere(_is_over(future), args):
+        works = args.process_index == 0 or (of_each_machine and args.local_process_index == 0)
+        future = pool.submit(work) if works else None
+        while is_true_anywhere(_is_at_work(future), args):
             pass
     error = future.exception() if future is not None else None
     if error is None or isinstance(error, HfpipeError):
@@ -38,8 +40,8 @@ def work_in_main(work: Callable[[], T], args: TrainingArguments) -> T | None:
     return future.result() if future is not None else None
 
 
-def _is_over(future: Future[T] | None) -> bool:
+def _is_at_work(future: Future[T] | None) -> bool:
     if future is None:
         return False
     wait((future,), timeout=SECONDS_BETWEEN_SIGNS)
-    return future.done()
+    return not future.done()

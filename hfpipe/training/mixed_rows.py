@@ -56,9 +56,9 @@ class MixedBlocks:
         return f"{name}: {rows.name(int(self.block_ids[row_id]))}"
 
     def __getitems__(self, row_ids: Sequence[int]) -> Batch:
-        """Return `input_ids` and `labels`, both (rows, block_size)."""
+        """Return the tensors of `BlockRows`, (rows, block_size)."""
         found = [self._block(row_id) for row_id in row_ids]
-        return {key: torch.cat([block[key] for block in found]) for key in ("input_ids", "labels")}
+        return {key: torch.cat([block[key] for block in found]) for key in found[0]}
 
     def _of_blocks(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         found = np.zeros(len(self))

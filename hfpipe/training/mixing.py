@@ -6,32 +6,29 @@ Blocks of a source are drawn once by the seed and are the same in every epoch; o
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from hfpipe.data.mixture import SourceShare, describe_mixture, draw_rows, find_source_ids, plan_mixture
 from hfpipe.data.parts import DocumentPart, DocumentParts
+from hfpipe.data.text_store import take_texts
 from hfpipe.training.datasets import BlockRows
 from hfpipe.training.mixed_rows import MixedBlocks, MixedRows
-from hfpipe.training.preparation import pack_documents
+from hfpipe.training.packing import Packer, pack_parts
 from hfpipe.training.row_sources import RowSources
+from hfpipe.training.session import Session
 
 
-def mix_documents(parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int, seed: int) -> MixedRows:
+def mix_documents(session: Session, parts: DocumentParts, packer: Packer) -> MixedRows:
     """Return the documents of each source packed, and of the training blocks those that its share allows.
 
     Raises:
         DataError: If a source does not fill one block, or its share of an epoch would be none.
     """
-    shares = parts.sources
-    train = {
-        share.name: pack_documents(part, tokenizer, block_size=block_size, name=share.name, is_train=True)
-        for share, part in divide_by_source(parts.train, shares)
-    }
-    scored = {
-        share.name: pack_documents(part, tokenizer, block_size=block_size, name=f"{share.name} (validation)")
-        for share, part in divide_by_source(parts.validation, shares)
-        if part.texts
-    }
+    shares, seed = parts.sources, session.config.split_seed
+    train = pack_parts(session, packer, divide_by_source(parts.train, shares), is_train=True)
+    held_out = {name: part for name, part in divide_by_source(parts.validation, shares).items() if part.texts}
+    of_named = {f"{name} (validation)": part for name, part in held_out.items()}
+    packed = pack_parts(session, packer, of_named, is_train=False)
+    scored = dict(zip(held_out, packed.values(), strict=True))
     there = [len(rows) for rows in train.values()]
     counts = plan_mixture(there, shares)
     drawn = [
@@ -42,14 +39,14 @@ def mix_documents(parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, b
     return MixedRows(_join(train, drawn), _join(scored), None, tuple(table), _facts(shares, train, counts.tolist()))
 
 
-def divide_by_source(part: DocumentPart, shares: Sequence[SourceShare]) -> list[tuple[SourceShare, DocumentPart]]:
-    """Return the documents of each source, in their order."""
+def divide_by_source(part: DocumentPart, shares: Sequence[SourceShare]) -> dict[str, DocumentPart]:
+    """Return the documents of each source by its name, in their order."""
     ids = find_source_ids(part.places, shares)
     rows = [np.flatnonzero(ids == number) for number in range(len(shares))]
-    return [
-        (share, DocumentPart([part.texts[row] for row in own], part.places.take(own)))
+    return {
+        share.name: DocumentPart(take_texts(part.texts, own), part.places.take(own))
         for share, own in zip(shares, rows, strict=True)
-    ]
+    }
 
 
 def _join(sources: Mapping[str, BlockRows], drawn: Sequence[np.ndarray] | None = None) -> MixedBlocks:

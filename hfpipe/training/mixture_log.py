@@ -41,10 +41,10 @@ class SourceCounts(TrainerCallback):
         plan, rows = self.trainer.plan, self.trainer.train_rows
         sources = find_sources_of(rows)
         assert sources is not None
-        epochs, steps = divmod(step, plan.steps_per_epoch)
+        epochs = step // plan.steps_per_epoch
         if epochs != self._epoch:
             self._epoch, self._order = epochs, plan.order(epochs)
-        begun = self._order[: steps * plan.rows_per_step]
+        begun = self._order[: plan.count_samples(step) - epochs * plan.num_rows]
         size = len(sources.names)
         counts = epochs * np.bincount(sources.ids, minlength=size) + np.bincount(sources.ids[begun], minlength=size)
         found = {f"rows_{name}": int(count) for name, count in zip(sources.names, counts, strict=True)}

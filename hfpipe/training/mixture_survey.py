@@ -17,10 +17,9 @@ def survey_mixture(
     Raises:
         DataError: If a source does not fill one block, or its share of an epoch would be none.
     """
-    there = [count_tokens(part) // block_size for _, part in divide_by_source(parts.train, parts.sources)]
+    there = [count_tokens(part) // block_size for part in divide_by_source(parts.train, parts.sources).values()]
     counts = plan_mixture(there, parts.sources)
-    scored = sum(
-        -(-count_tokens(part) // (block_size - 1)) for _, part in divide_by_source(parts.validation, parts.sources)
-    )
+    held_out = divide_by_source(parts.validation, parts.sources).values()
+    scored = sum(-(-count_tokens(part) // (block_size - 1)) for part in held_out)
     lines = describe_mixture(parts.sources, there, counts.tolist(), unit="blocks")
     return np.full(int(counts.sum()), block_size), np.full(scored, block_size), [f"{lines[0]}{note}", *lines[1:]]

@@ -24,6 +24,7 @@ from hfpipe.errors import Problem, TrainingError
 from hfpipe.training.culprits import find_nonfinite_rows, name_culprits, name_rows
 from hfpipe.training.finite_weights import check_first_weights, check_weights
 from hfpipe.training.spikes import Spike, SpikeFinder
+from hfpipe.training.weighting import Shares
 
 if TYPE_CHECKING:
     from hfpipe.training.trainer import PlannedTrainer
@@ -40,6 +41,8 @@ class Numerics:
     def __init__(self) -> None:
         self.skips = False
         self.window_loss: torch.Tensor | float = 0.0  # of this process, the micro-batches so far
+        self.window_share: torch.Tensor | float = 1.0  # items of the window over what its loss is divided by
+        self.shares = Shares()
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
         self.spikes = SpikeFinder()
@@ -50,12 +53,19 @@ class Numerics:
             "skipped_steps": self.skipped_steps,
             "skipped_in_a_row": self.skipped_in_a_row,
             "spikes": self.spikes.state(),
+            "shares": self.shares.state(),
         }
+
+    def weigh(self, items: torch.Tensor, step_items: float | None) -> torch.Tensor:
+        """Return what the loss of a window of so many `items` is divided by: these, or always `step_items`."""
+        self.window_share = 1.0 if step_items is None else items / step_items
+        return items if step_items is None else torch.full_like(items, step_items)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over the state of a checkpoint."""
         self.skipped_steps, self.skipped_in_a_row = state["skipped_steps"], state["skipped_in_a_row"]
         self.spikes.restore(state["spikes"])
+        self.shares.restore(state.get("shares", {}))
 
 
 class FiniteGuard(TrainerCallback):
@@ -92,11 +102,12 @@ class FiniteGuard(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Look at the loss of the window, and at the norm over all gradients before clipping."""
-        loss, norm = measure_step(self.trainer)
+        loss, norm, share = measure_step(self.trainer)
         numerics = self.trainer.numerics
         # With fp16 the loss scaler meets infinite gradients as a matter of course and skips their step.
         if math.isfinite(loss) and (args.fp16 or math.isfinite(norm)):
             numerics.skipped_in_a_row = 0
+            numerics.shares.add(share)
             spike = numerics.spikes.observe(loss, share=_share_of_window(self.trainer)) if self.watch_loss else None
             if spike is not None:
                 self._report(spike)
@@ -156,16 +167,19 @@ def check_loss(trainer: "PlannedTrainer", loss: torch.Tensor) -> None:
         raise TrainingError(_describe_step(trainer, is_updated=False))
 
 
-def measure_step(trainer: "PlannedTrainer") -> tuple[float, float]:
-    """Return the mean loss of the window and the norm of its gradient, NaN in all processes if one has no finite one.
+def measure_step(trainer: "PlannedTrainer") -> tuple[float, float, float]:
+    """Return the mean loss of the window, the norm of its gradient, and the share of items it has.
+
+    The first two are NaN in all processes if one has no finite one.
 
     DeepSpeed has no norm before its first update, which counts as finite, and in some places -1 for one that is not.
     """
     norm = 0.0 if trainer.grad_norm is None else trainer.grad_norm
-    pair = torch.stack([_as_scalar(value, trainer.args.device) for value in (trainer.numerics.window_loss, norm)])
-    found = trainer.accelerator.gather(pair[None])
-    loss, norm = found.mean(dim=0).tolist()
-    return loss, norm if norm >= 0 else math.nan
+    numerics = trainer.numerics
+    values = (numerics.window_loss, norm, numerics.window_share)
+    own = torch.stack([_as_scalar(value, trainer.args.device) for value in values])
+    loss, norm, share = trainer.accelerator.gather(own[None]).mean(dim=0).tolist()
+    return loss / share, norm if norm >= 0 else math.nan, share
 
 
 def _as_scalar(value: torch.Tensor | float, device: torch.device) -> torch.Tensor:
@@ -185,7 +199,8 @@ def _window(trainer: "PlannedTrainer") -> list[int]:
 
 def _share_of_window(trainer: "PlannedTrainer") -> float:
     plan, step = trainer.plan, trainer.state.global_step
-    return (plan.count_samples(step + 1) - plan.count_samples(step)) / plan.rows_per_step
+    # a window of many short texts is no noisier than a mean one
+    return min((plan.count_samples(step + 1) - plan.count_samples(step)) / plan.rows_per_step, 1.0)
 
 
 def _describe_step(trainer: "PlannedTrainer", *, is_updated: bool) -> Problem:

@@ -20,6 +20,7 @@ from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.data.corpus import IGNORED
 from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.fused_head import FusedLosses
 
 BALANCED = "balanced"
 NO_ROW = "no training row has this label"
@@ -125,8 +126,10 @@ class CausalLMObjective:
 
     label_smoothing: float = 0.0
 
-    def loss_sum(self, outputs: CausalLMOutputWithPast, labels: torch.Tensor) -> torch.Tensor:
+    def loss_sum(self, outputs: CausalLMOutputWithPast | FusedLosses, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy summed over predicted tokens; logits (rows, tokens, vocabulary)."""
+        if isinstance(outputs, FusedLosses):
+            return outputs.losses.sum()
         assert outputs.logits is not None
         logits = outputs.logits[:, :-1].flatten(0, 1).float()
         return functional.cross_entropy(
@@ -137,8 +140,10 @@ class CausalLMObjective:
             label_smoothing=self.label_smoothing,
         )
 
-    def row_losses(self, outputs: CausalLMOutputWithPast, labels: torch.Tensor) -> torch.Tensor:
+    def row_losses(self, outputs: CausalLMOutputWithPast | FusedLosses, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy of each row summed over its predicted tokens, (rows,) float32, unsmoothed."""
+        if isinstance(outputs, FusedLosses):
+            return outputs.losses
         assert outputs.logits is not None
         logits, targets = outputs.logits[:, :-1].flatten(0, 1).float(), labels[:, 1:]
         losses = functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="none")

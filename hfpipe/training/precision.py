@@ -4,15 +4,14 @@
 counts as no opinion. Where nobody has one, bfloat16 is used if the hardware computes in it.
 """
 
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from hfpipe.config import RunConfig
 from hfpipe.errors import ConfigError, Problem
+from hfpipe.models.hardware import has_bfloat16
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -41,17 +40,6 @@ def decide_precision(config: RunConfig, environ: Mapping[str, str], *, use_cpu: 
         return "bf16" if has_bfloat16(use_cpu=use_cpu) else "no"
     _check_hardware(config, decided, use_cpu=use_cpu)
     return _known(decided, launched)
-
-
-def has_bfloat16(*, use_cpu: bool) -> bool:
-    """Tell whether the hardware multiplies in bfloat16; without that it would be slower than float32."""
-    if not use_cpu and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if not use_cpu and torch.backends.mps.is_available():
-        return False
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = set(cpuinfo.read_text().split()) if platform.system() == "Linux" and cpuinfo.exists() else set()
-    return bool(flags & {"amx_bf16", "avx512_bf16", "bf16"})
 
 
 def _wanted_by_settings(config: RunConfig) -> Precision | None:

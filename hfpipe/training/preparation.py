@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfpipe.config import RunConfig
 from hfpipe.config.decays import read_decay
 from hfpipe.data.accounting import DataSummary
-from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
 from hfpipe.data.mixture import find_source_ids
-from hfpipe.data.parts import DocumentPart, DocumentParts, LabelledPart, LabelledParts
+from hfpipe.data.parts import LabelledPart, LabelledParts
 from hfpipe.data.tokens import LengthRule, find_length_rule, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.checkpoint_files import find_commit
+from hfpipe.models.document_masks import check_document_masks
 from hfpipe.models.limits import find_length_limit
-from hfpipe.models.tokenizers import find_separator, load_saved_tokenizer, load_tokenizer, train_tokenizer
+from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.records.durable import publish_files, remove_folder
 from hfpipe.records.run_directory import STAGING
 from hfpipe.records.sessions import add_facts
@@ -29,7 +28,9 @@ from hfpipe.training.lengths import describe_kept
 from hfpipe.training.mixed_rows import MixedRows
 from hfpipe.training.room import check_room
 from hfpipe.training.row_sources import RowSources
+from hfpipe.training.schedule import describe_steps, find_window_length
 from hfpipe.training.session import Session, fingerprint_of
+from hfpipe.training.settling import record_plan, settle_loss, settle_model
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
@@ -123,6 +124,8 @@ def prepare_tokenizer(session: Session, texts: Sequence[str], *, marks_texts: bo
             logger.info("training a byte-level BPE of %s tokens on %s texts", size, count)
             shows = not session.args.disable_tqdm
             tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=shows, marks_texts=marks_texts)
+            if len(tokenizer) < settings.vocab_size:
+                logger.info("the texts gave %s tokens: they hold no more pairs to join", f"{len(tokenizer):,}")
             _publish_tokenizer(tokenizer, session.directory)
     raise_in_all(attempt.error(), session.args)
     saved = load_saved_tokenizer(session.directory)
@@ -138,56 +141,6 @@ def _publish_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None
     publish_files(staging, folder)
 
 
-def tokenize_document_parts(
-    session: Session, parts: DocumentParts, tokenizer: PreTrainedTokenizerBase
-) -> RowsByPart[BlockRows]:
-    """Return the documents of each part packed into blocks; only the training part drops its tail, and says so."""
-    rows = pack_document_parts(parts, tokenizer, block_size=session.config.data.block_size)
-    if session.is_main:
-        for line in describe_blocks(rows):
-            logger.info(line)
-    return rows
-
-
-def pack_document_parts(
-    parts: DocumentParts, tokenizer: PreTrainedTokenizerBase, *, block_size: int
-) -> RowsByPart[BlockRows]:
-    """Return the documents of each part packed into blocks of `block_size` tokens.
-
-    Raises:
-        DataError: If the training part does not fill one block.
-    """
-
-    def rows_of(part: DocumentPart, name: str) -> BlockRows:
-        return pack_documents(part, tokenizer, block_size=block_size, name=name)
-
-    test = rows_of(parts.test, "test") if parts.test else None
-    return RowsByPart(rows_of(parts.train, "train"), rows_of(parts.validation, "validation"), test)
-
-
-def pack_documents(
-    part: DocumentPart, tokenizer: PreTrainedTokenizerBase, *, block_size: int, name: str, is_train: bool | None = None
-) -> BlockRows:
-    """Return documents packed into blocks, in the manner of training where that is what they are for.
-
-    Raises:
-        DataError: If training documents do not fill one block.
-    """
-    separator = find_separator(tokenizer)
-    documents = tokenize_texts(
-        tokenizer, part.texts, rule=LengthRule(None), add_special_tokens=False, description=f"tokenizing {name}"
-    )
-    stream = join_documents(documents, separator)
-    blocks = (
-        pack_training_blocks(stream, block_size, place=name)
-        if (name == "train" if is_train is None else is_train)
-        else pack_heldout_blocks(stream, block_size, padding_id=separator)
-    )
-    starts = documents.offsets[:-1] + np.arange(len(documents))
-    sizes = np.array([len(text.encode()) for text in part.texts], dtype=np.int64)
-    return BlockRows(blocks, sizes, starts, part.places)
-
-
 def build_trainer(
     session: Session,
     model: PreTrainedModel,
@@ -196,11 +149,15 @@ def build_trainer(
     rows: RowsByPart[LabelledRows] | RowsByPart[BlockRows] | StreamedRows | MixedRows,
     task: Task,
 ) -> PlannedTrainer:
-    """Return the trainer of this run and log what a step consists of.
+    """Return the trainer of this run, its model set as the performance plan says, and log what a step consists of.
 
     Raises:
+        ConfigError: If the user asks for a loss or for document masks that the model does not have.
         CheckpointError: If the disk has no room for two checkpoints and the finished model.
     """
+    performance = settle_model(session.plan, model)
+    if not session.config.data.cross_document_attention:
+        check_document_masks(session.model, model)
     trainer = PlannedTrainer(
         model,
         session.args,
@@ -209,18 +166,12 @@ def build_trainer(
         validation_rows=rows.validation,
         tokenizer=tokenizer,
     )
+    record_plan(session, settle_loss(performance, trainer, place=session.config.place("fused_loss")))
     trainer.fingerprint = fingerprint_of(session.config)
     trainer.decay = read_decay(session.config.trainer_arguments)
-    plan, args = trainer.plan, session.args
     if session.is_main:
-        logger.info(
-            "rows_per_step %s = %d rows x %d micro-batches x %d processes; %s steps an epoch",
-            f"{plan.rows_per_step:,}",
-            args.per_device_train_batch_size,
-            args.gradient_accumulation_steps,
-            args.world_size,
-            f"{plan.steps_per_epoch:,}",
-        )
+        window_length = find_window_length(session.config)
+        logger.info(describe_steps(trainer.plan, trainer.train_rows, window_length=window_length))
     check_room(session, trainer)
     return trainer
 

@@ -114,8 +114,14 @@ def describe_event(step: int, last_step: int, logs: Mapping[str, float], *, watc
     if not shown:
         return ""
     values = ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
+    values += _describe_pace(logs)
     head = f"step {step:,} of {last_step:,}"
     return f"{head} (epoch {epoch:.2f}): {values}" if epoch is not None else f"{head}: {values}"
+
+
+def _describe_pace(logs: Mapping[str, float]) -> str:
+    pace = f", {logs['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in logs else ""
+    return pace + (f", MFU {100 * logs['mfu']:.1f} %" if "mfu" in logs else "")
 
 
 def _short(value: float) -> str:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from hfpipe.data.accounting import DataSummary
 from hfpipe.data.parts import DocumentParts, LabelledParts
 from hfpipe.data.streamed_parts import StreamedParts
 from hfpipe.evaluation.ladder_table import describe_ladder
-from hfpipe.evaluation.plots import plot_loss_curve
 from hfpipe.evaluation.record import (
     EVALUATION_FILE,
     EvaluationRecord,
@@ -23,7 +21,7 @@ from hfpipe.evaluation.record import (
     read_evaluation,
     write_evaluation,
 )
-from hfpipe.evaluation.report import REPORT_FILE, write_report
+from hfpipe.evaluation.thresholds import check_thresholds
 from hfpipe.hub.card_pictures import write_pictures
 from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
 from hfpipe.hub.scrubbing import shorten_names
@@ -53,15 +51,18 @@ from hfpipe.records.sessions import (
     end_session,
 )
 from hfpipe.records.work import describe_new_cut
+from hfpipe.report.page import REPORT_FILE, write_report
+from hfpipe.report.plots import plot_loss_curve
 from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
 from hfpipe.training.data_findings import record_findings
 from hfpipe.training.exchange import share_from_main
 from hfpipe.training.explaining import explain_answers
+from hfpipe.training.plan import PERFORMANCE_PLAN
 from hfpipe.training.quotes import quote_labels
 from hfpipe.training.score_table import score_table
 from hfpipe.training.session import Session, fingerprint_of
 from hfpipe.training.streaming import check_processes
-from hfpipe.training.tasks import check_metric, check_thresholds
+from hfpipe.training.tasks import check_metric
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,9 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
         FINGERPRINT: fingerprint_of(config),
         "seed": config.training.seed,
         "world_size": session.args.world_size,
-        "rows_per_step": session.rows_per_step,
+        **session.cut.facts(),
         "precision": session.precision,
+        PERFORMANCE_PLAN: session.plan.to_json(),
         **about_data,
         **describe_environment(gpus=gpus),
     }
@@ -110,7 +112,7 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
         session.lock.hold_new()
     # before the record says that this launch has begun: started again, it goes on from the newest checkpoint
     set_later_aside(session.directory / CHECKPOINTS, session.from_step)
-    begin_session(session.directory, about_run, from_step=session.from_step, cut=asdict(session.cut))
+    begin_session(session.directory, about_run, from_step=session.from_step, cut=session.cut.to_json())
     # a run that goes on from its beginning makes what it logged at step 0 again
     for name in (HISTORY_FILE, SAMPLES_FILE):
         truncate_history(session.directory / name, session.from_step if session.checkpoint else -1)
@@ -197,8 +199,9 @@ def finish(
             "timings": {"session_seconds": round(time.monotonic() - session.started, 1)},
         },
     )
-    explain_answers(session, trainer, evaluation)
-    write_report(session.directory)
+    if session.config.baseline_of is None:
+        explain_answers(session, trainer, evaluation)
+        write_report(session.directory)
     write_pictures(session.directory, evaluation)
     write_card(session.directory)
     end(session, "done", trainer.state.global_step)
@@ -230,10 +233,11 @@ def describe_result(config: RunConfig) -> list[str]:
         PRETRAIN: f"hfpipe generate {folder} --prompt 'Once upon a time'",
         FINETUNE: f"hfpipe predict {folder} file.csv --output scored.csv",
     }
+    report = [f"report: {folder}/{REPORT_FILE}"] if config.baseline_of is None else []
     return [
         f"model and tokenizer: {folder} (from_pretrained and pipeline load it as it is)",
         f"record, scores, history, curve: {folder}/run.json, metrics.json, history.jsonl, {LOSS_CURVE_FILE}",
-        f"report: {folder}/{REPORT_FILE}",
+        *report,
         f"model card: {folder}/README.md",
         f"try next: {examples[config.recipe]}",
     ]

@@ -139,18 +139,20 @@ def check_disk(need: DiskNeed, room: Room, *, folder: Path) -> tuple[list[str], 
 
 
 def check_memory(
-    need: MemoryNeed, available: int, *, device: torch.device, shape: str
+    need: MemoryNeed,
+    available: int,
+    *,
+    device: torch.device,
+    shape: str,
+    batch_key: str = "per_device_train_batch_size",
 ) -> tuple[list[str], list[Problem]]:
-    """Return lines on the memory and what stands against the run."""
+    """Return lines on the memory and what stands against the run; `batch_key` is the setting that says how large."""
     needed = need.on(device)
     told = f"{show_bytes(needed)} needed, {show_bytes(available)} there"
     lines = [*need.lines(device, shape=shape), f"memory of {device.type}: {told}"]
     if needed > available:
-        remedy = (
-            "lower per_device_train_batch_size and raise gradient_accumulation_steps, "
-            "or set gradient_checkpointing: true"
-        )
-        return lines, [Problem("per_device_train_batch_size", shape, f"does not fit in memory: {told}", remedy)]
+        remedy = f"lower {batch_key} and raise gradient_accumulation_steps, or set gradient_checkpointing: true"
+        return lines, [Problem(batch_key, shape, f"does not fit in memory: {told}", remedy)]
     if needed > CLOSE * available:
         lines.append(f"warning: memory is tight: {told}; the estimate is good to about 30 %")
     return lines, []

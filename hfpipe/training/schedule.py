@@ -9,9 +9,12 @@ import numpy as np
 from transformers import TrainingArguments
 
 from hfpipe.config import RunConfig
-from hfpipe.config.sections import TrainingSettings
-from hfpipe.data.batches import BatchPlan
-from hfpipe.training.lengths import find_largest_batch
+from hfpipe.config.sections import FINETUNE, TrainingSettings
+from hfpipe.data.batches import FILLER, BatchPlan, Plan
+from hfpipe.data.token_batches import TokenBatchPlan
+from hfpipe.data.tokens import find_length_rule
+from hfpipe.training.datasets import Rows
+from hfpipe.training.lengths import count_positions, find_largest_batch
 
 
 def find_argument(config: RunConfig, name: str) -> Any:
@@ -27,6 +30,34 @@ def keeps_best(config: RunConfig) -> bool:
     return is_evaluated and find_argument(config, "metric_for_best_model") is not None
 
 
+def find_window_length(config: RunConfig) -> int | None:
+    """Return the tokens of a full window where a text may be several; None where it is one."""
+    is_windowed = config.recipe == FINETUNE and find_length_rule(config.data).is_windowed
+    return config.data.max_seq_length if is_windowed else None
+
+
+def measure_padding(plan: Plan, lengths: np.ndarray, *, window_length: int | None) -> float:
+    """Return the share of positions computed in the first epoch that hold no token; fillers count as none."""
+    positions = 0
+    for rank in range(plan.world_size):
+        batches = (lengths[row_ids] for row_ids in plan.micro_batches(0, rank) if row_ids != [FILLER])
+        shapes = (find_largest_batch(each, each.size, window_length=window_length) for each in batches)
+        positions += sum(windows * tokens for windows, tokens in shapes)
+    return 1 - int(lengths.sum()) / positions
+
+
+def describe_steps(plan: Plan, rows: Rows, *, window_length: int | None) -> str:
+    """Return what a step consists of and how many an epoch has, in a line; of a budget of tokens the padding too."""
+    counts = f"{plan.gradient_accumulation_steps:,} micro-batches x {plan.world_size:,} processes"
+    steps = f"{plan.steps_per_epoch:,} steps an epoch"
+    if not isinstance(plan, TokenBatchPlan):
+        return f"rows_per_step {plan.rows_per_step:,} = {plan.rows_at_once:,} rows x {counts}; {steps}"
+    size = f"{plan.tokens_per_step:,} = {plan.max_tokens_per_batch:,} positions x {counts}"
+    padding = 100 * measure_padding(plan, rows.lengths, window_length=window_length)
+    mean = f"{plan.mean_rows_per_step:,.1f} rows on average"
+    return f"tokens_per_step {size}, {mean}; {steps}, padding {padding:.1f} %"
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows.
@@ -34,7 +65,7 @@ class Schedule:
     `window_length` is that of a full window where rows are several, all but the last of a row being full.
     """
 
-    plan: BatchPlan
+    plan: Plan
     total_steps: int
     lengths: np.ndarray
     window_length: int | None = None
@@ -52,8 +83,8 @@ class Schedule:
     @property
     def total_tokens(self) -> int:
         """Tokens trained on, padding not counted."""
-        whole, steps = divmod(self.total_steps, self.plan.steps_per_epoch)
-        begun = self.plan.order(whole)[: steps * self.plan.rows_per_step]
+        whole = self.total_steps // self.plan.steps_per_epoch
+        begun = self.plan.order(whole)[: self.total_rows - whole * self.plan.num_rows]
         return int(whole * self.lengths.sum() + self.lengths[begun].sum())
 
     @property
@@ -63,12 +94,7 @@ class Schedule:
 
     def padding_share(self) -> float:
         """Return the share of positions computed in the first epoch that hold no token."""
-        positions = 0
-        for rank in range(self.plan.world_size):
-            batches = (self.lengths[row_ids] for row_ids in self.plan.micro_batches(0, rank))
-            shapes = (find_largest_batch(each, each.size, window_length=self.window_length) for each in batches)
-            positions += sum(windows * tokens for windows, tokens in shapes)
-        return 1 - self.tokens_per_epoch / positions
+        return measure_padding(self.plan, self.lengths, window_length=self.window_length)
 
     def lines(self, *, unit: str, note: str = "") -> Iterator[str]:
         """Yield the schedule, one fact a line; `unit` is what a row is, `note` says where `lengths` are from."""
@@ -91,21 +117,28 @@ class Schedule:
 
     def _rows_line(self, unit: str) -> str:
         plan = self.plan
-        shape = f"{plan.per_device_batch_size:,} x {plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
-        return f"rows_per_step {plan.rows_per_step:,} = {shape} (rows x micro-batches x processes); a row is a {unit}"
+        counts = f"{plan.gradient_accumulation_steps:,} x {plan.world_size:,}"
+        if isinstance(plan, TokenBatchPlan):
+            factors = f"{plan.max_tokens_per_batch:,} x {counts} (positions x micro-batches x processes)"
+            mean = f"{plan.mean_rows_per_step:,.1f} rows on average"
+            return f"tokens_per_step {plan.tokens_per_step:,} = {factors}, {mean}; a row is a {unit}"
+        factors = f"{plan.rows_at_once:,} x {counts} (rows x micro-batches x processes)"
+        return f"rows_per_step {plan.rows_per_step:,} = {factors}; a row is a {unit}"
 
 
 def plan_schedule(config: RunConfig, lengths: np.ndarray, *, window_length: int | None = None) -> Schedule:
     """Return the schedule of a run over training rows of so many tokens each, (rows,), in windows or not."""
-    plan = BatchPlan(
-        num_rows=len(lengths),
-        per_device_batch_size=find_argument(config, "per_device_train_batch_size"),
-        gradient_accumulation_steps=find_argument(config, "gradient_accumulation_steps"),
-        world_size=config.training.num_processes or 1,
-        seed=config.training.seed,
-    )
+    plan = _plan(config, lengths, window_length=window_length)
     total_steps = plan.total_steps(find_argument(config, "num_train_epochs"), find_argument(config, "max_steps"))
     return Schedule(plan, total_steps, lengths, window_length)
+
+
+def _plan(config: RunConfig, lengths: np.ndarray, *, window_length: int | None) -> Plan:
+    budget, seed = config.training.max_tokens_per_batch, config.training.seed
+    micro_batches, processes = find_argument(config, "gradient_accumulation_steps"), config.training.num_processes or 1
+    if budget is not None:
+        return TokenBatchPlan(count_positions(lengths, window_length), budget, micro_batches, processes, seed)
+    return BatchPlan(len(lengths), find_argument(config, "per_device_train_batch_size"), micro_batches, processes, seed)
 
 
 def count_saves(training: TrainingSettings, steps: int, *, steps_per_epoch: int) -> int:

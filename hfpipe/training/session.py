@@ -25,7 +25,7 @@ from hfpipe.models.fingerprints import pin_revisions
 from hfpipe.records.disk import told_by_path
 from hfpipe.records.durable import remove_folder
 from hfpipe.records.identity import Terms
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew
 from hfpipe.records.manifest import fingerprint
 from hfpipe.records.opening import open_run, read_run
 from hfpipe.records.publication import clean_leftovers
@@ -39,6 +39,7 @@ from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.downloads import download_first
 from hfpipe.training.lifeline import join_lifeline
+from hfpipe.training.plan import PerformancePlan, find_plan
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
 from hfpipe.training.push_opening import open_pusher, open_rest_pusher
@@ -60,7 +61,7 @@ class Session:
     config: RunConfig
     args: TrainingArguments
     lock: RunLock
-    precision: Precision
+    plan: PerformancePlan
     is_done: bool
     is_resumed: bool
     checkpoint: Path | None
@@ -78,14 +79,21 @@ class Session:
         return self.args.process_index == 0
 
     @property
+    def precision(self) -> Precision:
+        """The mixed precision of this launch, "no" for full float32."""
+        return self.plan.precision
+
+    @property
     def cut(self) -> Cut:
         """How this launch cuts the rows of a step."""
-        return find_cut_of(self.args)
+        return find_cut_of(self.config, self.args)
 
     @property
     def rows_per_step(self) -> int:
-        """Rows of a full window over all processes and micro-batches."""
-        return self.cut.rows_per_step
+        """Rows of a full window over all processes and micro-batches, where they are counted in rows."""
+        rows = self.cut.rows_per_step
+        assert rows is not None, "a budget of tokens is a setting of fine-tuning"
+        return rows
 
     @property
     def model(self) -> ModelSettings:
@@ -118,13 +126,15 @@ def fingerprint_of(config: RunConfig) -> str:
     return str(begun.get(FINGERPRINT) or fingerprint(config.flat(), change_of=change_of))
 
 
-def find_cut_of(args: TrainingArguments) -> Cut:
+def find_cut_of(config: RunConfig, args: TrainingArguments) -> Cut:
     """Return how these arguments cut the rows of a step, in the processes that really started."""
-    return Cut(args.world_size, args.per_device_train_batch_size, args.gradient_accumulation_steps)
+    tokens = config.training.max_tokens_per_batch
+    rows = args.per_device_train_batch_size if tokens is None else None
+    return Cut(args.world_size, rows, args.gradient_accumulation_steps, tokens)
 
 
 def open_session(config: RunConfig) -> Session:
-    """Join the process group, settle the precision, seed, open the run directory, and download what is on the Hub.
+    """Plan how to compute, join the process group, seed, open the run directory, and download what is on the Hub.
 
     Raises:
         ConfigError, TrainingError: If precision or processes are not what was asked for.
@@ -133,7 +143,8 @@ def open_session(config: RunConfig) -> Session:
             process is at work in.
     """
     started = time.monotonic()
-    args, precision = build_arguments(config)
+    plan = find_plan(config)
+    args = build_arguments(config, plan)
     join_lifeline(args, config.output_dir / CHECKPOINTS)
     log_above_bars()
     if args.device.type == "cpu":
@@ -142,11 +153,11 @@ def open_session(config: RunConfig) -> Session:
     hide_weight_bars()
     set_seed(config.training.seed)
     lock = RunLock(config.output_dir)
-    kind, step, pusher = _agree(args, config, work=Work(find_cut_of(args), precision), lock=lock)
+    kind, step, pusher = _agree(args, config, work=Work(find_cut_of(config, args), plan.precision), lock=lock)
     checkpoint = checkpoint_folder(config.output_dir / CHECKPOINTS, step) if kind == "resume" and step else None
     # The evaluation at the start was made when the run began.
     args.eval_on_start = args.eval_on_start and checkpoint is None
-    session = Session(config, args, lock, precision, kind == "done", kind == "resume", checkpoint, started, pusher)
+    session = Session(config, args, lock, plan, kind == "done", kind == "resume", checkpoint, started, pusher)
     if session.is_main and not session.is_done:
         _announce(session, kind)
     if not session.is_done:
@@ -180,13 +191,13 @@ def _open(config: RunConfig, work: Work, *, lock: RunLock) -> tuple[int, int, Ru
     if config.training.fresh_start or config.training.resume_from_checkpoint:
         lock.hold()
     # before an earlier run is moved aside for nothing
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    pusher = open_pusher(config) if begins_anew else None
+    is_new = begins_anew(config.output_dir, fresh_start=config.training.fresh_start)
+    pusher = open_pusher(config) if is_new else None
     wanted = fetch_checkpoint(config)
     opening = open_run(
         config.output_dir,
         config.flat(),
-        fresh_start=begins_anew,
+        fresh_start=is_new,
         terms=Terms(change_of, config.place, config.default_of),
         work=work,
     )

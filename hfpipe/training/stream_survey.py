@@ -17,7 +17,7 @@ from hfpipe.models.tokenizers import load_tokenizer
 from hfpipe.training.corpus_survey import Sample, make_block_batch, survey_model
 from hfpipe.training.lengths import describe_lengths
 from hfpipe.training.objectives import build_causal_lm_objective
-from hfpipe.training.preparation import pack_documents
+from hfpipe.training.packing import build_packer
 from hfpipe.training.schedule import find_argument
 from hfpipe.training.surveys import Draft, Survey
 
@@ -50,7 +50,7 @@ def survey_stream(draft: Draft) -> Survey:
     head = f" (the head of the stream: {len(texts):,} documents)"
     draft.lines.append(describe_lengths(tokenized.lengths, unit="document") + head)
     size = config.data.block_size
-    validation = pack_documents(parts.validation, tokenizer, block_size=size, name="validation")
+    validation = build_packer(tokenizer, block_size=size).pack(parts.validation, "validation")
     return replace(survey, lengths=np.full(_rows_per_step(draft), size), evaluated=validation.lengths)
 
 

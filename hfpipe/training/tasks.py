@@ -1,7 +1,6 @@
 """What the kinds of run bring to the trainer: objective and metrics."""
 
 from hfpipe.config import RunConfig
-from hfpipe.config.sections import SINGLE_LABEL
 from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.evaluation.metrics import compute_metrics, find_metric_names, language_model_metrics
@@ -27,7 +26,14 @@ def classification_task(objective: Objective, config: RunConfig, parts: Labelled
         return {"loss": outcome.loss, **scores, **by_source}
 
     plain = plain_classification_objective(parts.problem_type)
-    return Task(objective, plain, score, keep_predictions=True, window_pooling=config.data.window_pooling)
+    return Task(
+        objective,
+        plain,
+        score,
+        keep_predictions=True,
+        window_pooling=config.data.window_pooling,
+        max_tokens_per_batch=config.training.max_tokens_per_batch,
+    )
 
 
 def check_metric(config: RunConfig, parts: LabelledParts) -> None:
@@ -42,14 +48,6 @@ def check_metric(config: RunConfig, parts: LabelledParts) -> None:
     if rule:
         remedy = f"choose one of {', '.join(name for name in known if name not in undefined)}"
         raise ConfigError(Problem(config.place("metric_for_best_model"), wanted, rule, remedy))
-
-
-def check_thresholds(config: RunConfig, parts: LabelledParts) -> None:
-    """Raise a ConfigError where thresholds are asked for and each row has one of more than two labels."""
-    count = len(parts.label_names)
-    if config.evaluation.threshold_for is not None and parts.problem_type == SINGLE_LABEL and count != 2:
-        rule = f"thresholds are for 2 labels, or several labels a row, and here a row has one of {count:,}"
-        raise ConfigError(Problem(config.place("threshold_for"), config.evaluation.threshold_for, rule, "remove it"))
 
 
 def causal_lm_task(objective: Objective) -> Task:

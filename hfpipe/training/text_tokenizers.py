@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hfpipe.config import RunConfig
 from hfpipe.data.parts import LabelledPart, LabelledParts
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
-from hfpipe.records.launches import wishes_hold
+from hfpipe.records.launches import begins_anew
 from hfpipe.training.preparation import prepare_tokenizer
 from hfpipe.training.session import Session
 
@@ -34,8 +34,8 @@ def draft_text_tokenizer(config: RunConfig, parts: LabelledParts | None) -> PreT
     """
     if config.model.tokenizer_name or config.model.model_name_or_path:
         return _with_length(config, load_tokenizer(config.model))
-    begins_anew = config.training.fresh_start and wishes_hold(config.output_dir)
-    saved = None if begins_anew else load_saved_tokenizer(config.output_dir)
+    is_new = begins_anew(config.output_dir, fresh_start=config.training.fresh_start)
+    saved = None if is_new else load_saved_tokenizer(config.output_dir)
     if saved is None and parts is None:
         return None
     if saved is None and parts is not None:

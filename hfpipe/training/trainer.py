@@ -5,7 +5,7 @@ counted and losses summed, which rows a step sees, how an evaluation adds up, an
 checkpoints are written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,8 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from hfpipe.config.decays import Decay
 from hfpipe.inference.forward import run_model
+from hfpipe.models.compute import count_token_cost
+from hfpipe.models.fused_head import FusedHead
 from hfpipe.models.windows import MEAN
 from hfpipe.records.run_directory import CHECKPOINTS
 from hfpipe.training.checkpoints import write_checkpoint
@@ -31,6 +33,7 @@ from hfpipe.training.datasets import Batch, Rows
 from hfpipe.training.decay import build_decay
 from hfpipe.training.evaluation_loop import Outcome, has_finite_score, run_evaluation
 from hfpipe.training.finite_weights import check_weights
+from hfpipe.training.fused_loss import run_fused
 from hfpipe.training.loaders import build_evaluation_loader, build_plan, build_train_loader
 from hfpipe.training.numerics import Numerics, check_loss
 from hfpipe.training.objectives import Objective
@@ -44,6 +47,8 @@ from hfpipe.training.state import (
     save_scaler,
 )
 from hfpipe.training.streaming import raise_together
+from hfpipe.training.throughput import Throughput
+from hfpipe.training.weighting import find_step_items
 from hfpipe.training.weights import load_weights, save_weights
 
 
@@ -54,6 +59,7 @@ class Task:
     Evaluations measure `evaluation_objective`, without smoothing or weights, so that losses of different
     runs compare. `score` turns what they gathered into metrics; with `keep_predictions` that includes the
     logits of every row, which a language model could not hold. `window_pooling` makes one row of a text's windows.
+    `max_tokens_per_batch` makes batches of `LabelledRows` by token positions rather than rows.
     """
 
     objective: Objective
@@ -61,6 +67,7 @@ class Task:
     score: Callable[[Outcome], dict[str, float]]
     keep_predictions: bool
     window_pooling: str = MEAN
+    max_tokens_per_batch: int | None = None
 
 
 class PlannedTrainer(Trainer):
@@ -80,10 +87,14 @@ class PlannedTrainer(Trainer):
         self.task = task
         self.train_rows = train_rows
         self.tokenizer = tokenizer
-        self.plan = build_plan(train_rows, args)
+        self.plan = build_plan(train_rows, args, max_tokens_per_batch=task.max_tokens_per_batch)
+        self.step_items = find_step_items(train_rows, self.plan, task.objective)
         self.grad_norm: torch.Tensor | float | None = 0.0
         self.numerics = Numerics()
         self.computing_parameters = model.num_parameters(exclude_embeddings=True)
+        self.token_cost = count_token_cost(model)
+        self.throughput = Throughput(self)
+        self.fused_head: FusedHead | None = None  # where losses are computed without logits
         self.decay: Decay | None = None  # the schedule, where it is none of transformers
         self.fingerprint = ""  # of the run's settings, for its checkpoints
         self.stopped_by = 0  # the signal that ends this session before its last step
@@ -121,9 +132,17 @@ class PlannedTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return Trainer's loss; where rows are windows, their logits are pooled before it is taken."""
-        rows, pooling = len(inputs["labels"]), self.task.window_pooling
-        run = cast("Any", lambda **own: run_model(model, own, rows=rows, pooling=pooling))
+        labels = inputs["labels"]
+        run = cast("Any", lambda **own: self.run_for_loss(model, own, labels, objective=self.task.objective))
         return super().compute_loss(run, inputs, return_outputs, num_items_in_batch)
+
+    def run_for_loss(
+        self, model: Any, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor, *, objective: Objective
+    ) -> Any:
+        """Return what `objective` takes the loss of: the model's outputs, or the losses that its fused head gives."""
+        if self.fused_head is not None:
+            return run_fused(self.fused_head, model, inputs, labels=labels, objective=objective)
+        return run_model(model, inputs, rows=len(labels), pooling=self.task.window_pooling)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Return Trainer's loss of a micro-batch, and add it to that of its window."""
@@ -142,9 +161,11 @@ class PlannedTrainer(Trainer):
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device) -> Any:
+        self.throughput.count(batch_samples)
         own = sum((self.task.objective.count(batch["labels"]) for batch in batch_samples), torch.zeros(()))
         raise_together(self)
-        return self.accelerator.gather(own.to(device)[None]).sum()
+        items = self.accelerator.gather(own.to(device)[None]).sum()
+        return self.numerics.weigh(items, self.step_items)
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """Keep the norm for the guard: clipping by an infinite one has already set every gradient to zero."""
@@ -168,7 +189,16 @@ class PlannedTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of this process's share of the rows to score."""
-        return build_evaluation_loader(cast("Rows", eval_dataset or self.eval_dataset), self.args)
+        rows, budget = cast("Rows", eval_dataset or self.eval_dataset), self.task.max_tokens_per_batch
+        return build_evaluation_loader(rows, self.args, max_tokens_per_batch=budget)
+
+    def get_total_train_batch_size(self, args: TrainingArguments) -> int:
+        """Return the rows of a step, by which Trainer tells the pace of a run of so many steps."""
+        return self.plan.rows_per_step
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the loss as a mean over items where windows differ in them."""
+        super().log(self.numerics.shares.correct(logs), start_time)
 
     def evaluation_loop(
         self,

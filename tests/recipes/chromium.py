@@ -14,7 +14,7 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CONTENT_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-MEASURE = """<script>
+MEASURE = r"""<script>
 const wide = [...document.querySelectorAll('body *')].filter((each) => {
   if (each.closest('.scroll') && !each.matches('.scroll') || each.closest('svg, .hidden')) return false;
   return each.getBoundingClientRect().right > innerWidth + 0.5;
@@ -22,8 +22,17 @@ const wide = [...document.querySelectorAll('body *')].filter((each) => {
 const empty = [...document.querySelectorAll('svg.chart')].filter((each) => !each.getBoundingClientRect().height);
 const small = [...document.querySelectorAll('svg.chart')].map(
   (each) => 11 * each.getBoundingClientRect().width / each.viewBox.baseVal.width);
+const torn = [...document.querySelectorAll('th, td')].flatMap((cell) => [...cell.childNodes].flatMap((node) => {
+  if (node.nodeType !== Node.TEXT_NODE) return [];
+  return [...node.data.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]{2,30}(?![\p{L}\p{N}])/gu)].filter((word) => {
+    const range = document.createRange();
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map((word) => word[0]);
+}));
 parent.postMessage(JSON.stringify({
-  inner: innerWidth, scroll: document.documentElement.scrollWidth, wide, empty: empty.length,
+  inner: innerWidth, scroll: document.documentElement.scrollWidth, wide, empty: empty.length, torn,
   letters: Math.min(...small, 99), loaded: performance.getEntriesByType('resource').map((each) => each.name)}), '*');
 </script></body>"""
 FRAME = """<!DOCTYPE html><body style="margin:0"><pre id="measured"></pre>
@@ -33,12 +42,17 @@ FRAME = """<!DOCTYPE html><body style="margin:0"><pre id="measured"></pre>
 
 @dataclass(frozen=True)
 class Rendered:
-    """A page as it came out; `wide` are elements that stick out, `letters` the smallest words of a chart in pixels."""
+    """A page as it came out.
+
+    `wide` are elements that stick out, `torn` words of a table that two lines share though they would fit into one, and
+    `letters` the smallest words of a chart in pixels.
+    """
 
     inner: int
     scroll: int
     wide: list[str]
     empty: int
+    torn: list[str]
     letters: float
     loaded: list[str]
     console: list[str]

@@ -17,7 +17,7 @@ from trials import KILLED, Ending, run_trial
 
 from hfpipe.records.run_directory import read_history, read_json
 
-TIMES = ("_runtime", "_per_second", "train_seconds")
+TIMES = ("_runtime", "_per_second", "train_seconds", "mfu", "memory_mb")
 # What changes with the clock, or says how often the run was started.
 UNLIKE = (
     *(".lock", "run.json", "history.jsonl", "metrics.json", "evaluation.json", "README.md", "report.html"),

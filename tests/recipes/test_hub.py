@@ -84,7 +84,7 @@ def model_index(card: str) -> dict[str, float]:
 
 def timeless_history(run_dir: Path) -> list[dict[str, Any]]:
     """Return the history without what was measured by the clock."""
-    clocked = ("_runtime", "_per_second")
+    clocked = ("_runtime", "_per_second", "mfu", "memory_mb")
     events = read_history(run_dir / "history.jsonl")
     return [{name: value for name, value in event.items() if not name.endswith(clocked)} for event in events]
 

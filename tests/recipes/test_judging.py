@@ -106,6 +106,12 @@ def test_predict_and_evaluate_say_what_the_record_says(
     targets = predictions.targets == 1
     found = np.array(labels) == "pos"
     assert stated["recall_at_thresholds"] == (found & targets).sum() / targets.sum()
+    # the tables of report, card and evaluate count the labels that predict gives
+    counts = tuple(tuple(int((found[targets == true] == own).sum()) for own in (0, 1)) for true in (0, 1))
+    assert record.parts["test"].confusion == counts
+    assert [row.recall for row in record.parts["test"].per_class][1] == stated["recall_at_thresholds"]
+    per_class = evaluate_file(classifier, LabelledFile(reviews_csv(40))).per_class
+    assert [row.recall for row in per_class][1] == stated["recall_at_thresholds"]
 
 
 def test_what_is_chosen_is_chosen_on_the_validation_part(judged_run: Path) -> None:

@@ -25,7 +25,7 @@ from hfpipe.evaluation.record import EvaluationRecord, read_evaluation
 from hfpipe.records.run_directory import read_json
 
 RECIPE = "finetune_classifier"
-CLOCK = ("train_seconds", "rows_per_second", "session_seconds")
+CLOCK = ("train_seconds", "rows_per_second", "session_seconds", "mfu", "memory_mb")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,11 @@ def test_each_baseline_has_its_scores_and_cost(climbed: Path, settings: Mapping[
     assert (tfidf.title, gru.title, majority.parameters) == ("TF-IDF + logistic regression", "GRU", 2)
     own = read_json(climbed / "baselines" / "gru" / "run.json")
     assert (own["status"], own["parameters"]["count"]) == ("done", gru.parameters)
+    # its data and its rows are those of the run, whose report tells of both
+    told = {name for name in ("findings.json", "attributions.json", "report.html") if (climbed / name).is_file()}
+    assert told == {"findings.json", "attributions.json", "report.html"}
+    assert [name for name in told if (climbed / "baselines" / "gru" / name).exists()] == []
+    assert "GRU" in (climbed / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_comparison_is_of_the_rows_both_have_scored(climbed: Path) -> None:

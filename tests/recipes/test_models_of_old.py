@@ -1,6 +1,7 @@
 """LSTM, GRU and TextCNN through the recipes: exact losses, resumed bits, and what comes out, in a fresh process."""
 
 import csv
+import logging
 import math
 import re
 import subprocess
@@ -68,7 +69,7 @@ def test_losses_are_equal_for_every_cut(
     assert scores[1] == pytest.approx(scores[0], rel=1e-5)
 
 
-def test_language_model_losses_are_equal_for_every_cut(tmp_path: Path) -> None:
+def test_language_model_losses_are_equal_for_every_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"line {index} of a corpus of plain words, {index * index}\n" for index in range(20)))
     losses = []
@@ -76,10 +77,16 @@ def test_language_model_losses_are_equal_for_every_cut(tmp_path: Path) -> None:
     for rows, micro_batches in CUTS:
         output_dir = tmp_path / f"{rows}x{micro_batches}"
         given = settings_of(corpus, output_dir, model_type="hfpipe_lstm", config_overrides=overrides, block_size=16)
+        # more than these texts have pairs for
+        given |= {"vocab_size": 900}
         del given["max_seq_length"]
         cut = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": micro_batches}
-        run_recipe_here("pretrain_causal_lm", {**given, **cut, "document_per": "line", "max_train_samples": 16})
+        with caplog.at_level(logging.INFO):
+            run_recipe_here("pretrain_causal_lm", {**given, **cut, "document_per": "line", "max_train_samples": 16})
         losses.append(read_losses(output_dir))
+    tokens = len(read_json(output_dir / "tokenizer.json")["model"]["vocab"])
+    assert 258 < tokens < 900
+    assert f"the texts gave {tokens:,} tokens: they hold no more pairs to join" in caplog.messages
     assert len(losses[0]) > 2
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 

@@ -14,7 +14,7 @@ from interruption import interrupted_after, killed_before_writing
 from hfpipe.errors import CheckpointError, Stopped
 from hfpipe.records.run_directory import read_history, read_json, write_json
 
-TIMES = ("_runtime", "_per_second", "train_seconds")
+TIMES = ("_runtime", "_per_second", "train_seconds", "mfu", "memory_mb")
 BITS = ("model.safetensors", "inference.json", "predictions", "block_losses")
 
 

@@ -245,7 +245,7 @@ def test_windows_are_counted_and_take_memory(settings: dict[str, Any]) -> None:
     assert 21 + over <= count <= 21 + 2 * over
     (chosen,) = [each for each in report.lines if each.endswith("<- this run")]
     assert chosen.split()[:2] == ["8", f"{100 * cut / 21:.1f}"]
-    assert "  max_seq_length  texts cut  tokens cut  (at most 3 windows sharing 2 tokens)" in report.lines
+    assert "  max_seq_length (train)  texts cut  tokens cut  (at most 3 windows sharing 2 tokens)" in report.lines
     # four texts of three windows each may come together
     assert "(12 x 8 tokens; " in line(report, "memory of a step")
 

@@ -99,11 +99,11 @@ def test_lengths_by_hand() -> None:
     assert cut_shares(lengths, 4) == (1 / 3, 6 / 16)
     assert describe_lengths(lengths, unit="text") == "tokens of a text: min 2, median 4, p90 4, p99 4, max 10"
     assert list(describe_cuts(lengths, LengthRule(4), limit=8, special_tokens=0)) == [
-        "  max_seq_length  texts cut  tokens cut",
-        "               1    100.0 %      81.2 %",
-        "               2     66.7 %      62.5 %",
-        "               4     33.3 %      37.5 %  <- this run",
-        "               8     33.3 %      12.5 %",
+        "  max_seq_length (train)  texts cut  tokens cut",
+        "                       1    100.0 %      81.2 %",
+        "                       2     66.7 %      62.5 %",
+        "                       4     33.3 %      37.5 %  <- this run",
+        "                       8     33.3 %      12.5 %",
     ]
 
 
@@ -111,9 +111,9 @@ def test_lengths_in_windows_by_hand() -> None:
     # windows of 4 with 2 special tokens and 1 shared: 2 tokens of the text, then 1 each; two windows keep 4 + 1
     rule = LengthRule(4, "windows", doc_stride=1, max_windows=2)
     assert list(describe_cuts(np.array([2, 5, 8]), rule, limit=8, special_tokens=2)) == [
-        "  max_seq_length  texts cut  tokens cut  (at most 2 windows sharing 1 tokens)",
-        "               4     33.3 %      20.0 %  <- this run",
-        "               8      0.0 %       0.0 %",
+        "  max_seq_length (train)  texts cut  tokens cut  (at most 2 windows sharing 1 tokens)",
+        "                       4     33.3 %      20.0 %  <- this run",
+        "                       8      0.0 %       0.0 %",
     ]
 
 

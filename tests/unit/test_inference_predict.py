@@ -15,6 +15,7 @@ from transformers import GPT2Config, PreTrainedConfig, PreTrainedModel, PreTrain
 
 from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import DataError
+from hfpipe.inference.batching import TEXTS_PER_PORTION
 from hfpipe.inference.loading import load_classifier
 from hfpipe.inference.predict import Treatment, score_texts
 
@@ -53,7 +54,7 @@ def test_scores_do_not_depend_on_the_batch(config: PreTrainedConfig, tokenizer: 
     model = make_classifier(config)
     expected = [direct_scores(model, tokenizer, text) for text in SENTENCES]
     assert np.ptp([row[0] for row in expected]) > 0.01  # the texts do differ
-    for batch_size in (1, 2, 4, 32):
+    for batch_size in (1, 2, 4, 32, None):
         found = list(score_texts(model, tokenizer, SENTENCES, treatment=cut(64), batch_size=batch_size))
         assert all(row.dtype == np.float32 and row.shape == (3,) for row in found)
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -64,7 +65,6 @@ def test_scores_do_not_depend_on_the_batch(config: PreTrainedConfig, tokenizer: 
 def test_rows_come_back_in_order(
     order: list[int], batch_size: int, classifier: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    # Batches of 1 and 2 make windows of 32 and 64 texts, so that these lists span several.
     known = np.array([direct_scores(classifier, tokenizer, text) for text in SENTENCES])
     texts = [SENTENCES[index] for index in order]
     found = list(score_texts(classifier, tokenizer, texts, treatment=cut(64), batch_size=batch_size))
@@ -82,7 +82,7 @@ def test_texts_are_streamed(classifier: PreTrainedModel, tokenizer: PreTrainedTo
 
     scores = score_texts(classifier, tokenizer, endless(), treatment=cut(16), batch_size=2)
     next(scores)
-    assert len(taken) == 64
+    assert len(taken) == TEXTS_PER_PORTION
 
 
 def test_truncation_and_padding_of_the_tokenizer_file_do_not_apply(

@@ -128,6 +128,20 @@ def test_bad_data_and_another_run_are_refused_before_anything_starts(csv_run: Pa
     assert prepare_launch(str(csv_run), [output]).command[-1] == output
 
 
+def test_thresholds_of_many_labels_are_refused_before_anything_starts(csv_run: Path, tmp_path: Path) -> None:
+    overrides = [f"output_dir={tmp_path / 'run'}", "--threshold_for", "f1"]
+    assert prepare_launch(str(csv_run), overrides).command[-1] == "f1"
+    rows = "".join(f"a film, number {row} of them;{row % 3}\n" for row in range(30))
+    (tmp_path / "train.csv").write_text("text;label\n" + rows)
+    with pytest.raises(ConfigError) as raised:
+        prepare_launch(str(csv_run), [*overrides, "--field_delimiter", ";"])
+    assert [str(problem) for problem in raised.value.problems] == [
+        "--threshold_for: f1: thresholds are for 2 labels, or several labels a row, and here a row has one of 3; "
+        "remove it, and the likeliest label is given; class_weights can favour a label"
+    ]
+    assert not (tmp_path / "run").exists()
+
+
 def test_restarts_are_the_launchers(csv_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = prepare_launch(str(csv_run), accelerate="multi_cpu", max_restarts=3)
     assert prepared.command[5:8] == ("--max_restarts", "3", str(prepared.recipe))

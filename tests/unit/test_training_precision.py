@@ -4,7 +4,8 @@ import pytest
 
 from hfpipe.config import load_config
 from hfpipe.errors import ConfigError
-from hfpipe.training.precision import decide_precision, has_bfloat16
+from hfpipe.models.hardware import has_bfloat16
+from hfpipe.training.precision import decide_precision
 
 BASE = ["--train_file", "t.csv", "--model_name_or_path", "x"]
 
