@@ -29,7 +29,8 @@ def report(
     is_own = output is None and len(run_dirs) == 1
     if not is_own:
         check_output(output or COMPARISON_FILE, suffixes=(".html",), overwrite=overwrite)
-    from hfpipe.report.page import REPORT_FILE, build_report
+    from hfpipe.records.run_directory import REPORT_FILE
+    from hfpipe.report.page import build_report
 
     page = build_report(run_dirs)
     if output == STDOUT:

@@ -76,8 +76,11 @@ def _find_seen(mask: torch.Tensor, keys: int) -> slice:
 
 
 def find_groups(rows: int, heads: int, scores: int) -> list[Group]:
-    """Return parts of rows and heads of about `GROUP` scores a thread, where a head has `scores` in a tile."""
-    some = max(1, GROUP * torch.get_num_threads() // scores)
+    """Return parts of rows and heads of about `GROUP` scores, where a head has `scores` in a tile.
+
+    Threads have no say in it: each part draws its own random numbers, and a run draws the same on any machine.
+    """
+    some = max(1, GROUP // scores)
     if some >= heads:
         return [(slice(row, min(rows, row + some // heads)), slice(0, heads)) for row in range(0, rows, some // heads)]
     return [(slice(row, row + 1), slice(head, head + some)) for row in range(rows) for head in range(0, heads, some)]

@@ -17,6 +17,7 @@ from hfpipe.records.durable import sync_file, sync_folder, write_whole
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 """What the model wrote at each evaluation, in the form of the history."""

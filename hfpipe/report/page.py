@@ -16,12 +16,12 @@ from markupsafe import Markup, escape
 from hfpipe.evaluation import numbers
 from hfpipe.evaluation.verdict import find_best_baseline, find_score
 from hfpipe.records.durable import write_whole
+from hfpipe.records.run_directory import REPORT_FILE
 from hfpipe.report.compare import compare_runs
 from hfpipe.report.files import read_run_files
 from hfpipe.report.rows import shorten_place
 from hfpipe.report.view import RunView, view_run
 
-REPORT_FILE = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 # what a browser does not show, or shows where it does not belong
 _NOT_TEXT = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0xD800, 0xE000)))

@@ -22,7 +22,6 @@ from hfpipe.evaluation.record import (
     write_evaluation,
 )
 from hfpipe.evaluation.thresholds import check_thresholds
-from hfpipe.hub.card_pictures import write_pictures
 from hfpipe.hub.prepare import LABEL_EXAMPLES, write_card
 from hfpipe.hub.scrubbing import shorten_names
 from hfpipe.models.fingerprints import find_starting_folders, fingerprint_folders
@@ -35,6 +34,7 @@ from hfpipe.records.run_directory import (
     CHECKPOINTS,
     HISTORY_FILE,
     METRICS_FILE,
+    REPORT_FILE,
     SAMPLES_FILE,
     read_history,
     truncate_history,
@@ -51,12 +51,9 @@ from hfpipe.records.sessions import (
     end_session,
 )
 from hfpipe.records.work import describe_new_cut
-from hfpipe.report.page import REPORT_FILE, write_report
-from hfpipe.report.plots import plot_loss_curve
 from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
 from hfpipe.training.data_findings import record_findings
 from hfpipe.training.exchange import share_from_main
-from hfpipe.training.explaining import explain_answers
 from hfpipe.training.plan import PERFORMANCE_PLAN
 from hfpipe.training.quotes import quote_labels
 from hfpipe.training.score_table import score_table
@@ -186,6 +183,12 @@ def finish(
 
     `metrics` are those of training; metrics.json has the scores of the `evaluation` too.
     """
+    # what draws takes half a second to load, which the first step need not wait for
+    from hfpipe.hub.card_pictures import write_pictures
+    from hfpipe.report.page import write_report
+    from hfpipe.report.plots import plot_loss_curve
+    from hfpipe.training.explaining import explain_answers
+
     if not session.is_main:
         return
     write_evaluation(session.directory, evaluation)

@@ -75,6 +75,7 @@ def test_a_labelled_file_is_cleaned_and_counted(classifier: LoadedClassifier) ->
         "evaluated: 2 of 3 texts changed by strip_html (dirty.csv:2, dirty.csv:4)",
         "evaluated: 1 of 3 texts changed by lowercase (dirty.csv:2)",
         "evaluated: 3 of 3 texts changed by collapse_whitespace (dirty.csv:2, dirty.csv:3, dirty.csv:4)",
+        "scored in float32",
     )
 
 

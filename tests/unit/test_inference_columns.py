@@ -130,7 +130,11 @@ def test_another_column_is_not_taken_for_the_labels() -> None:
         "in.csv:1: no column 'stars': nothing says that 'id' holds the labels; set label_column_name"
     ]
     scores = evaluate_file(classifier, LabelledFile(path, label_column="id"))
-    assert lines_of(scores) == ["texts from column 'text', labels from 'id'", "evaluated: 2 rows from in.csv = 2 used"]
+    assert lines_of(scores) == [
+        "texts from column 'text', labels from 'id'",
+        "evaluated: 2 rows from in.csv = 2 used",
+        "scored in float32",
+    ]
 
 
 def test_labels_of_a_cell_are_divided_as_asked() -> None:

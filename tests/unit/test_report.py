@@ -21,8 +21,8 @@ from hfpipe.cli import app
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.errors import CheckpointError
 from hfpipe.evaluation.predictions import predictions_path
-from hfpipe.records.run_directory import read_json, write_json
-from hfpipe.report.page import REPORT_FILE, build_report, write_report
+from hfpipe.records.run_directory import REPORT_FILE, read_json, write_json
+from hfpipe.report.page import build_report, write_report
 
 
 @pytest.fixture(scope="module")
