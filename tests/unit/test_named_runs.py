@@ -79,7 +79,16 @@ def test_what_the_template_comments_out_can_be_switched_on(tmp_path: Path) -> No
     lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
     # those of the other recipe, of data from elsewhere, and those that only have an effect beside others
     not_here = (
-        *("document_per", "block_size", "streaming", "dataset_", "train_split", "validation_split", "test_split"),
+        *(
+            "document_per",
+            "block_size",
+            "streaming",
+            "cross_document",
+            "dataset_",
+            "train_split",
+            "validation_split",
+            "test_split",
+        ),
         *("validation_fraction", "text_column_delimiter", "label_delimiter", "doc_stride", "max_windows"),
         "window_pooling",
     )
