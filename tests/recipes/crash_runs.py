@@ -75,9 +75,10 @@ def build_classifier(csv: Path, checkpoint: Path, *, processes: int, straight: P
         "metric_for_best_model": "loss",
         "early_stopping_patience": 2,
         # each number of processes draws its own dropout; with these rates the best step lies in the middle
-        "learning_rate": {1: 0.2, 2: 0.06}[processes],
+        "learning_rate": {1: 0.13, 2: 0.35}[processes],
     }
-    return Run("finetune_classifier", settings, processes, 8, 10, straight)
+    middle, last = {1: (8, 10), 2: (6, 8)}[processes]
+    return Run("finetune_classifier", settings, processes, middle, last, straight)
 
 
 def build_language_model(corpus: Path, *, processes: int, straight: Path) -> Run:

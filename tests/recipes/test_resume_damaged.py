@@ -72,7 +72,7 @@ def test_damaged_best_weights_are_made_again(
 ) -> None:
     settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
     # a rate that ruins the model: an early evaluation stays the best, and the end needs its checkpoint
-    settings |= {"learning_rate": 0.5, "metric_for_best_model": "loss", "num_train_epochs": 4, "save_total_limit": 99}
+    settings |= {"learning_rate": 0.7, "metric_for_best_model": "loss", "num_train_epochs": 4, "save_total_limit": 99}
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
     record = read_json(tmp_path / "straight" / "run.json")
     best = record["best_step"]

@@ -21,7 +21,7 @@ def settings(checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Pa
     del own["logging_steps"]
     return own | {
         "early_stopping_patience": 2,
-        "learning_rate": 0.5,
+        "learning_rate": 0.7,
         "metric_for_best_model": "loss",
         "num_train_epochs": 4,
         "logging_strategy": "epoch",
