@@ -71,8 +71,9 @@ def test_damaged_best_weights_are_made_again(
     checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
 ) -> None:
     settings = classifier_settings(reviews_csv(44), checkpoints("bert"))
-    # a rate that ruins the model: an early evaluation stays the best, and the end needs its checkpoint
-    settings |= {"learning_rate": 0.7, "metric_for_best_model": "loss", "num_train_epochs": 4, "save_total_limit": 99}
+    # the rate grows until it ruins the model: an early evaluation stays the best, and the end needs its checkpoint
+    settings |= {"learning_rate": 0.1, "warmup_steps": 12, "metric_for_best_model": "loss", "num_train_epochs": 4}
+    settings |= {"save_total_limit": 99}
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
     record = read_json(tmp_path / "straight" / "run.json")
     best = record["best_step"]

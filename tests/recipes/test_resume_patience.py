@@ -16,12 +16,13 @@ Settings = dict[str, Any]
 
 @pytest.fixture
 def settings(checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path]) -> Settings:
-    """The rate ruins the model, so patience runs out early; of the loss an epoch logs the mean when it ends."""
+    """The rate grows until it ruins the model: patience runs out early; an epoch logs its mean loss at its end."""
     own = classifier_settings(reviews_csv(44), checkpoints("bert"))
     del own["logging_steps"]
     return own | {
         "early_stopping_patience": 2,
-        "learning_rate": 0.7,
+        "learning_rate": 0.1,
+        "warmup_steps": 12,
         "metric_for_best_model": "loss",
         "num_train_epochs": 4,
         "logging_strategy": "epoch",
