@@ -121,19 +121,25 @@ def _encoding_with(backend: Tokenizer, typecode: str) -> Encode:
 
 def _calling(tokenizer: PreTrainedTokenizerBase, typecode: str) -> Encode:
     def encode(texts: list[str]) -> Iterator[bytes]:
-        encoded = tokenizer(
-            texts,
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        for ids in encoded["input_ids"]:
+        for ids in encode_whole(tokenizer, texts):
             yield array(typecode, ids).tobytes()
 
     return encode
+
+
+def encode_whole(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each text, whole and without special tokens, by an ordinary call."""
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
 
 
 def _content_of(backend: Tokenizer) -> str:

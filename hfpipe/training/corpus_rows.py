@@ -1,12 +1,13 @@
 """From the parts of a corpus to rows of tokens, whichever way the corpus is read."""
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 
 from transformers import PreTrainedTokenizerBase
 
+from hfpipe.data.encoding_documents import encode_whole
 from hfpipe.data.parts import DocumentPart, DocumentParts
-from hfpipe.data.stream_blocks import BlockStream, Encode, Packing, StreamState
+from hfpipe.data.stream_blocks import BlockStream, Packing, StreamState
 from hfpipe.data.streamed_parts import StreamedParts
 from hfpipe.data.streams import Share
 from hfpipe.models.tokenizers import find_separator
@@ -57,25 +58,6 @@ def list_parts(parts: DocumentParts | StreamedParts) -> dict[str, DocumentPart]:
     return {name: part for name, part in named.items() if isinstance(part, DocumentPart)}
 
 
-def encode_with(tokenizer: PreTrainedTokenizerBase) -> Encode:
-    """Return the function that turns texts into token ids, whole and without special tokens."""
-
-    def encode(texts: Sequence[str]) -> list[list[int]]:
-        encoded = tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
-
-    return encode
-
-
 def _mix(session: Session, parts: DocumentParts, packer: Packer) -> MixedRows:
     rows = mix_documents(session, parts, packer)
     if session.is_main:
@@ -92,7 +74,7 @@ def _stream(
     args, block_size = session.args, session.config.data.block_size
     share = Share(args.process_index, args.world_size)
     state = StreamState() if session.checkpoint is None else load_stream(session.checkpoint, share)
-    packing = Packing(encode_with(tokenizer), find_separator(tokenizer), block_size)
+    packing = Packing(partial(encode_whole, tokenizer), find_separator(tokenizer), block_size)
     shape = StreamShape(
         total=args.max_steps * session.rows_per_step,
         block_size=block_size,
