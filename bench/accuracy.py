@@ -1,42 +1,41 @@
 """Fine-tuning to the end: does what makes hfpipe faster cost accuracy?
 
-    python -m bench accuracy --data train.parquet --train-rows 2000 --test-rows 1000 --rounds 3
+    python -m bench accuracy --data train.parquet --train-rows 2000 --test-rows 2000 --seeds 3
 
-Each round is a seed, and a turn is a whole training: plain Trainer padding to the limit in float32, and the recipe with
-batches by tokens. Both see the same rows as often, and both are scored by the same code in float32.
+A turn is a whole training of one seed: plain Trainer padding to the limit in float32, and the recipe with batches by
+tokens. Both see the same rows as often, in as many steps unless told otherwise, and both are scored by the same code
+in float32.
 """
 
-import json
-import statistics
 import tempfile
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from datasets import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
-    TrainingArguments,
     default_data_collator,
     set_seed,
 )
 
+from bench.budgets import read_budget, save_budget
 from bench.compare import compare
 from bench.finetune import TINY
 from bench.made_up import LABELS, save_classifier, write_labelled
 from bench.paced import ROWS
-from bench.recipe_run import configure, run_to_training, train
-from bench.report import Report, Table
+from bench.plain_run import encode_rows, plain_arguments, read_rows
+from bench.recipe_run import configure, read_plan, read_settings, run_to_training, train
+from bench.report import Report
 from bench.reviews import make_reviews, read_reviews
-from bench.turns import Player, Record, Turn, do_apart, take_turns
-from hfpipe.config import ModelSettings
+from bench.right_rows import RIGHT, compare_right_rows
+from bench.turns import Player, Turn, do_apart, take_turns
+from hfpipe.config import ModelSettings, RunConfig
 from hfpipe.config.sections import FINETUNE
 from hfpipe.models.sources import DEMO_ENCODER, find_checkpoint
 from hfpipe.training.session import Session
@@ -44,26 +43,35 @@ from hfpipe.training.trainer import PlannedTrainer
 
 PLAIN, OURS = "plain Trainer, padded to the limit, float32", "hfpipe"
 ROWS_A_SCORED_BATCH = 32
+SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Job:
-    """What both sides share."""
+    """What both sides share, and the batches of ours: `rows_of_ours`, or tokens once they are known."""
 
     folder: Path
     model: str
     max_length: int
     rows: int
-    max_tokens: int
     epochs: int
     learning_rate: float
     seeds: int
     train_rows: int
+    test_rows: int
+    max_tokens: int | None = None
+    rows_of_ours: int | None = None
+    settings: tuple[str, ...] = ()
 
     @property
     def work(self) -> int:
         """Rows that a training goes through, counted as often as it does."""
         return self.train_rows * self.epochs
+
+    @property
+    def finds_budget(self) -> bool:
+        """Whether the batches of ours are to make as many steps as those of the plain side."""
+        return self.max_tokens is None and self.rows_of_ours is None
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -71,12 +79,18 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=None, help="a file of labelled texts; demo:imdb by default")
     parser.add_argument("--model", default=DEMO_ENCODER, help="a folder, or demo:minilm")
     parser.add_argument("--train-rows", type=int, default=2000)
-    parser.add_argument("--test-rows", type=int, default=1000)
+    parser.add_argument("--test-rows", type=int, default=2000)
     parser.add_argument("--max-length", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=None, help=f"trainings of each side, {SEEDS} by default")
     parser.add_argument("--rows", type=int, default=16, help="rows of a plain batch")
-    parser.add_argument("--max-tokens", type=int, default=None, help="tokens of a batch of ours: rows x max-length")
+    batches = parser.add_mutually_exclusive_group()
+    batches.add_argument("--rows-of-ours", type=int, default=None, help="rows of a batch of ours, in place of tokens")
+    batches.add_argument(
+        "--max-tokens", type=int, default=None, help="tokens of a batch of ours: to make as many steps"
+    )
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of hfpipe for its side")
 
 
 def run(options: Namespace) -> Report:
@@ -84,53 +98,54 @@ def run(options: Namespace) -> Report:
     with tempfile.TemporaryDirectory() as name:
         job = _plan(options, Path(name))
         do_apart(partial(prepare, job, options))
+        asked, job = job, replace(job, max_tokens=read_budget(job.folder)) if job.finds_budget else job
         records = take_turns([Player(PLAIN, partial(play_plain, job)), Player(OURS, partial(play_ours, job))])
     title = f"{job.train_rows:,} rows x {job.epochs} epochs, {job.max_length} tokens, {job.seeds} seeds"
-    table, found = _compare_accuracy(records)
+    title += f", {job.rows} rows a plain step, {_tell_batches(job)}"
+    table, found = compare_right_rows(records, title=f"Test accuracy on {job.test_rows:,} rows")
     report = compare(title, records, unit=ROWS)
-    return Report([*report.tables, table], {**report.data, "accuracy": found}, report.notes)
+    note = "the budget of ours makes as many steps as the rows of the plain side"
+    notes = [*report.notes, *([note] if asked.finds_budget else [])]
+    return Report([*report.tables, table], {**report.data, "accuracy": found}, notes)
 
 
 def prepare(job: Job, options: Namespace) -> None:
-    """Write training and test rows; what is tested was never trained on."""
+    """Write training and test rows, and find the budget of ours; what is tested was never trained on."""
     if options.quick:
         save_classifier(job.folder / "made-up", TINY)
-        reviews = make_reviews(job.train_rows + 32, TINY)
+        reviews = make_reviews(job.train_rows + job.test_rows, TINY)
     else:
-        reviews = read_reviews(options.data, job.train_rows + options.test_rows)
+        reviews = read_reviews(options.data, job.train_rows + job.test_rows)
+    if set(reviews.labels) != set(range(len(LABELS))):
+        raise SystemExit(f"--data: {len(set(reviews.labels))} labels: this case is for {len(LABELS)}; name other texts")
     train_rows, test_rows = reviews.part(0, job.train_rows), reviews.part(job.train_rows, len(reviews.texts))
     write_labelled(job.folder / "train.jsonl", train_rows.texts, train_rows.labels)
     write_labelled(job.folder / "test.jsonl", test_rows.texts, test_rows.labels)
+    if job.finds_budget:
+        config = configure_ours(replace(job, max_tokens=job.rows * job.max_length), "budget", seed=0)
+        save_budget(job.folder, config, rows=job.rows)
 
 
 def play_plain(job: Job, turn: Turn) -> None:
     """Train as run_classification does, once a seed."""
     tokenizer = AutoTokenizer.from_pretrained(job.model)
-
-    def encode(examples: dict[str, list[str]]) -> dict[str, object]:
-        encoded = tokenizer(examples["text"], padding="max_length", max_length=job.max_length, truncation=True)
-        return {**encoded, "label": [LABELS.index(label) for label in examples["label"]]}
-
-    data = Dataset.from_list(_read(job, "train")).map(encode, batched=True, remove_columns=["text"])
+    data = encode_rows(job.folder / "train.jsonl", tokenizer, max_length=job.max_length, to_limit=True)
     for seed in range(job.seeds):
         turn.begin()
         set_seed(seed)
-        args = TrainingArguments(
-            str(job.folder / "plain"),
-            num_train_epochs=job.epochs,
-            per_device_train_batch_size=job.rows,
+        args = plain_arguments(
+            job.folder / "plain",
+            rows=job.rows,
             learning_rate=job.learning_rate,
+            num_train_epochs=job.epochs,
             seed=seed,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
         )
-        model = AutoModelForSequenceClassification.from_pretrained(job.model, num_labels=2)
+        model = AutoModelForSequenceClassification.from_pretrained(job.model, num_labels=len(LABELS))
         trainer = Trainer(model, args, train_dataset=data, data_collator=default_data_collator)
         trainer.train()
         turn.end(job.work)
-        turn.facts.setdefault("accuracy", {})[seed] = score(job, model, tokenizer)
+        turn.facts["steps"] = trainer.state.global_step
+        turn.facts.setdefault(RIGHT, []).append(score(job, model, tokenizer))
 
 
 def play_ours(job: Job, turn: Turn) -> None:
@@ -139,76 +154,79 @@ def play_ours(job: Job, turn: Turn) -> None:
     def trained(session: Session, trainer: PlannedTrainer) -> None:
         train(session, trainer)
         turn.end(job.work)
-        seed = session.config.training.seed
-        turn.facts.setdefault("accuracy", {})[seed] = score(job, trainer.network, trainer.tokenizer)
+        turn.facts |= {"steps": trainer.state.global_step, **read_plan(session)}
+        # without the autocast that accelerate wraps around forward
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
+        turn.facts.setdefault(RIGHT, []).append(score(job, model, trainer.tokenizer))
 
     for seed in range(job.seeds):
-        config = configure(
-            FINETUNE,
-            job.folder / f"ours-{seed}",
-            model_name_or_path=job.model,
-            train_file=job.folder / "train.jsonl",
-            validation_file=job.folder / "test.jsonl",  # read, and never scored while training
-            max_seq_length=job.max_length,
-            max_tokens_per_batch=job.max_tokens,
-            num_train_epochs=job.epochs,
-            learning_rate=job.learning_rate,
-            seed=seed,
-        )
+        config = configure_ours(job, f"ours-{seed}", seed=seed)
         turn.begin()
         run_to_training(config, trained)
 
 
+def configure_ours(job: Job, name: str, *, seed: int) -> RunConfig:
+    """Return the configuration of a run of ours, which writes to the folder of this name."""
+    by_rows = {"per_device_train_batch_size": job.rows_of_ours}
+    return configure(
+        FINETUNE,
+        job.folder / name,
+        model_name_or_path=job.model,
+        train_file=job.folder / "train.jsonl",
+        validation_file=job.folder / "test.jsonl",  # read, and never scored while training
+        max_seq_length=job.max_length,
+        num_train_epochs=job.epochs,
+        learning_rate=job.learning_rate,
+        seed=seed,
+        **(by_rows if job.rows_of_ours is not None else {"max_tokens_per_batch": job.max_tokens}),
+        **read_settings(job.settings),
+    )
+
+
 @torch.no_grad()
-def score(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> float:
-    """Return the share of test rows that `model` gets right, its rows sorted by length, in float32."""
-    rows = sorted(_read(job, "test"), key=lambda row: len(row["text"]))
+def score(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return for each test row, in the order of the file, '1' where `model` is right in float32, else '0'."""
+    rows = read_rows(job.folder / "test.jsonl")
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]["text"]))
+    right = ["0"] * len(rows)
     model.eval()
-    right = 0
     for start in range(0, len(rows), ROWS_A_SCORED_BATCH):
-        batch = rows[start : start + ROWS_A_SCORED_BATCH]
-        texts = [row["text"] for row in batch]
+        batch = order[start : start + ROWS_A_SCORED_BATCH]
+        texts = [rows[row]["text"] for row in batch]
         inputs = tokenizer(texts, padding="longest", max_length=job.max_length, truncation=True, return_tensors="pt")
-        found = model(**inputs.to(model.device)).logits.argmax(dim=-1).cpu().numpy()
-        right += int(np.sum(found == [LABELS.index(row["label"]) for row in batch]))
-    return right / len(rows)
+        logits = model(**inputs.to(model.device)).logits
+        assert logits.dtype == torch.float32, "autocast is off"
+        for row, label in zip(batch, logits.argmax(dim=-1).tolist(), strict=True):
+            right[row] = "1" if LABELS[label] == rows[row]["label"] else "0"
+    return "".join(right)
 
 
 def _plan(options: Namespace, folder: Path) -> Job:
+    of_ours = {
+        "max_tokens": options.max_tokens,
+        "rows_of_ours": options.rows_of_ours,
+        "settings": tuple(options.set),
+    }
     if options.quick:
-        return Job(folder, str(folder / "made-up"), 32, 8, 256, 2, 1e-3, seeds=2, train_rows=64)
-    if options.model == DEMO_ENCODER:
+        return Job(folder, str(folder / "made-up"), 32, 8, 2, 1e-3, seeds=2, train_rows=64, test_rows=32, **of_ours)
+    model = options.model
+    if model == DEMO_ENCODER:
         model = find_checkpoint(ModelSettings(model_name_or_path=DEMO_ENCODER), with_weights=True)
-    else:
-        model = options.model
     return Job(
         folder,
         model,
         options.max_length,
         options.rows,
-        options.max_tokens or options.rows * options.max_length,
         options.epochs,
         options.learning_rate,
-        seeds=options.rounds or 3,
+        seeds=options.seeds or options.rounds or SEEDS,
         train_rows=options.train_rows,
+        test_rows=options.test_rows,
+        **of_ours,
     )
 
 
-def _read(job: Job, part: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (job.folder / f"{part}.jsonl").read_text().splitlines()]
-
-
-def _compare_accuracy(records: list[Record]) -> tuple[Table, dict[str, list[float]]]:
-    found = {record.name: list(record.facts.pop("accuracy").values()) for record in records}
-    means = {name: statistics.mean(values) for name, values in found.items()}
-    first = means[records[0].name]
-    rows = [
-        [
-            name,
-            ", ".join(f"{value:.3f}" for value in values),
-            f"{means[name]:.4f}",
-            f"{100 * (means[name] - first):+.2f}",
-        ]
-        for name, values in found.items()
-    ]
-    return Table("Test accuracy", ["variant", "by seed", "mean", "points from the first"], rows), found
+def _tell_batches(job: Job) -> str:
+    if job.rows_of_ours is not None:
+        return f"{job.rows_of_ours} rows a step of ours"
+    return f"{job.max_tokens:,} tokens a step of ours"

@@ -28,14 +28,14 @@ class Case:
 
 CASES: Mapping[str, Case] = {
     "pretrain": Case("bench.pretrain", "training a causal language model: tokens a second", 4),
-    "finetune": Case("bench.finetune", "fine-tuning a classifier at 256 and 512 tokens: examples a second", 8),
-    "accuracy": Case("bench.accuracy", "the same fine-tuning to its end: test accuracy over seeds", 60),
-    "predict": Case("bench.predict", "scoring texts: pipeline() against score_texts", 3),
-    "tokenize": Case("bench.tokenizing", "texts to packed blocks: map and group_texts against hfpipe", 2),
+    "finetune": Case("bench.finetune", "fine-tuning a classifier at 256 and 512 tokens: examples a second", 10),
+    "accuracy": Case("bench.accuracy", "the same fine-tuning to its end: test accuracy over seeds", 65),
+    "predict": Case("bench.predict", "scoring texts: pipeline() against score_texts", 9),
+    "tokenize": Case("bench.tokenizing", "texts to packed blocks: map and group_texts against hfpipe", 3),
     "first_step": Case("bench.first_step", "from the start of the process to the first step of the optimizer", 4),
-    "linear": Case("bench.linear", "first and last tenth of a run; two processes against one", 5),
+    "linear": Case("bench.linear", "first and last tenth of a run; two processes against one", 12),
     "checkpoint_stall": Case("bench.checkpoint_stall.case", "how long a save holds a run up, by size of model", 8),
     "data_skip": Case("bench.data_skip.case", "how long a resumed run takes to its place in the data", 1),
     "hub_stall": Case("bench.hub_stall.case", "step times beside a Hub that answers, one that hangs, and none", 3),
-    "plain_trainer": Case("bench.plain_trainer.case", "what plain Trainer computes, and hfpipe: exactness", 2),
+    "plain_trainer": Case("bench.plain_trainer.case", "what plain Trainer computes, and hfpipe: exactness", 3),
 }

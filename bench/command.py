@@ -86,4 +86,9 @@ def _settle_environment(words: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, default=None)
     threads = parser.parse_known_args(words)[0].threads
     if threads is not None:
-        os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+        os.environ |= limit_threads(threads)
+
+
+def limit_threads(threads: int) -> dict[str, str]:
+    """Return the environment in which torch, and the tokenizers of both sides, compute in so many threads."""
+    return {**dict.fromkeys(THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": str(threads > 1).lower()}

@@ -1,10 +1,11 @@
 """Records of variants side by side: the first one is what the others are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.figures import Spread, paired_ratio, rate, significant, spread
+from bench.machine import find_makers_limit
 from bench.probe import LIMITS, split_limits
 from bench.report import Report, Table
 from bench.turns import Record, Sample
@@ -58,10 +59,15 @@ def compare(
     table = Table(title, columns, [_cells(each) for each in found])
     told = [f"{each.name}: {_tell_facts(each)}" for each in variants if each.facts]
     limit_lines = [_tell_limit(each) for each in limits]
+    makers = find_makers_limit()
+    mfu = {} if flops is None or makers is None else {each.name: each.per_second * flops / makers for each in found}
+    if makers is not None and mfu:
+        limit_lines.append(tell_mfu(mfu, makers))
     data = {
         "title": title,
         "unit": unit,
         "flops_per_unit": flops,
+        "mfu": mfu,
         "variants": [asdict(each) for each in found],
         "records": [_to_json(each) for each in records],
     }
@@ -91,6 +97,12 @@ def measure(record: Record, first: Record, limits: Sequence[Record], flops: floa
         peak_megabytes=record.peak_bytes / 1e6,
         turns=len(samples),
     )
+
+
+def tell_mfu(shares: Mapping[str, float], limit: float) -> str:
+    """Return the line on what a GPU was used for, as shares of the maker's figure."""
+    told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    return f"MFU, of the maker's {limit / 1e12:,.0f} TFLOP/s in bfloat16: {told}"
 
 
 def join(reports: Sequence[Report]) -> Report:

@@ -9,6 +9,8 @@ import psutil
 import torch
 import transformers
 
+from hfpipe.models.compute import find_gpu_limit
+
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores, threads, memory, the accelerator if there is one, and versions."""
@@ -19,6 +21,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "bfloat16": ", ".join(sorted(_flags() & {"amx_bf16", "avx512_bf16", "bf16"})) or "none on the CPU",
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "cuda": torch.version.cuda or "none",
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -29,6 +32,11 @@ def describe_machine() -> dict[str, Any]:
 def has_nvidia_device() -> bool:
     """Tell whether there is a GPU, without asking CUDA: a process that has asked cannot be forked."""
     return Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+
+
+def find_makers_limit() -> float | None:
+    """Return what the maker says a GPU computes a second in bfloat16; None without a GPU, or where it is not known."""
+    return find_gpu_limit(torch.cuda.get_device_name(), torch.bfloat16) if torch.cuda.is_available() else None
 
 
 def _processor() -> str:

@@ -10,20 +10,20 @@ import json
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, Trainer, TrainingArguments, default_data_collator
+from transformers import AutoModelForCausalLM, Trainer, default_data_collator
 
 from bench.compare import compare
 from bench.made_up import Shape, save_language_model
 from bench.paced import TOKENS, pace
+from bench.plain_run import plain_arguments
 from bench.probe import limit_players
-from bench.recipe_run import configure, read_plan, run_to_training, train
+from bench.recipe_run import configure, read_plan, read_settings, run_to_training, train
 from bench.report import Report
 from bench.turns import Player, Turn, do_apart, take_turns
 from hfpipe.config.sections import PRETRAIN
@@ -34,10 +34,11 @@ SHAPES: Mapping[str, Shape] = {
     "6x384": Shape(6, 384, 6, 16_384, rows=8, length=512),
     "30m": Shape(8, 512, 8, 16_384, rows=8, length=512),
     "125m": Shape(12, 768, 12, 50_304, rows=8, length=512),
-    "350m": Shape(24, 1024, 16, 50_304, rows=16, length=2048),
-    "1b": Shape(18, 2048, 16, 50_304, rows=8, length=2048),
+    "350m": Shape(24, 1024, 16, 50_304, rows=8, length=2048),
+    "1b": Shape(18, 2048, 16, 50_304, rows=4, length=2048),
     "quick": Shape(2, 64, 2, 512, rows=2, length=32),
 }
+"""The last two are for a GPU: 2,048 tokens, and as many rows as leave room for all three variants in 140 GB."""
 STEPS_OF_A_LONG_RUN = 10_000
 LEARNING_RATE = 1e-4
 PLAIN, PLAIN_BF16, OURS = "plain Trainer, float32", "plain Trainer, bf16=True", "hfpipe"
@@ -65,8 +66,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> Report:
     """Measure the shape asked for."""
     shape = SHAPES["quick" if options.quick else options.shape]
-    rows = options.rows or shape.rows
-    shape = Shape(shape.layers, shape.width, shape.heads, shape.vocabulary, rows, shape.length)
+    shape = replace(shape, rows=options.rows or shape.rows)
     warm_up = 1 if options.quick else options.warm_up
     steps = warm_up + (options.rounds or (2 if options.quick else 12))
     with tempfile.TemporaryDirectory() as name:
@@ -79,7 +79,7 @@ def run(options: Namespace) -> Report:
         }
         records = take_turns([*(players[key] for key in options.only), *limit_players(steps)], warm_up=warm_up)
     flops = shape.training_flops(shape.length, has_head=True)
-    batch = f"{rows}x{shape.length:,} tokens a step"
+    batch = f"{shape.rows}x{shape.length:,} tokens a step"
     title = f"GPT-2 {shape.layers}x{shape.width}, {shape.heads} heads, vocabulary {shape.vocabulary:,}, {batch}"
     return compare(title, records, unit=TOKENS, flops=flops)
 
@@ -101,17 +101,8 @@ def prepare(job: Job) -> None:
 def play_plain(job: Job, turn: Turn, *, bf16: bool) -> None:
     """Train as the documentation of Trainer shows it."""
     ids = np.load(job.folder / "ids.npy").tolist()
-    args = TrainingArguments(
-        str(job.folder / f"plain-{bf16}"),
-        max_steps=STEPS_OF_A_LONG_RUN,
-        per_device_train_batch_size=job.shape.rows,
-        learning_rate=LEARNING_RATE,
-        bf16=bf16,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-    )
+    folder, rows = job.folder / f"plain-{bf16}", job.shape.rows
+    args = plain_arguments(folder, rows=rows, learning_rate=LEARNING_RATE, bf16=bf16, max_steps=STEPS_OF_A_LONG_RUN)
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(job.folder / "model"),
         args,
@@ -124,7 +115,6 @@ def play_plain(job: Job, turn: Turn, *, bf16: bool) -> None:
 
 def play_ours(job: Job, turn: Turn) -> None:
     """Train as the recipe does."""
-    chosen = dict(word.split("=", 1) for word in job.settings)
     config = configure(
         PRETRAIN,
         job.folder / "ours",
@@ -135,7 +125,7 @@ def play_ours(job: Job, turn: Turn) -> None:
         max_steps=STEPS_OF_A_LONG_RUN,
         per_device_train_batch_size=job.shape.rows,
         learning_rate=LEARNING_RATE,
-        **chosen,
+        **read_settings(job.settings),
     )
 
     def trained(session: Session, trainer: PlannedTrainer) -> None:

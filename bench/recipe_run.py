@@ -6,7 +6,7 @@ recipe is left: what follows training is not compared.
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,17 @@ def configure(recipe: str, output_dir: Path, **settings: Any) -> RunConfig:
     os.environ[CACHE] = str(output_dir.parent / "cache")
     given = {"output_dir": output_dir, **STEPS_ONLY, **settings}
     return load_config([word for key, value in given.items() for word in (f"--{key}", str(value))], recipe=recipe)
+
+
+def read_settings(words: Sequence[str]) -> dict[str, str]:
+    """Return the settings that words like 'learning_rate=1e-4' give, as `--set` takes them.
+
+    Raises:
+        SystemExit: If a word has no value.
+    """
+    if bare := [word for word in words if "=" not in word]:
+        raise SystemExit(f"--set {bare[0]}: has no value; write KEY=VALUE")
+    return dict(word.split("=", 1) for word in words)
 
 
 def run_to_training(config: RunConfig, trained: Callable[[Session, PlannedTrainer], None]) -> None:

@@ -1,9 +1,10 @@
 """What a case found: tables for the reader, and the same as JSON for a program."""
 
 import json
+import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,24 @@ def render_table(table: Table) -> str:
 
 
 def write_json(file: Path, case: str, options: Namespace, machine: Mapping[str, Any], report: Report) -> None:
-    """Write case, options, machine and numbers to `file`, for comparisons later on."""
-    chosen = {name: _plain(value) for name, value in vars(options).items()}
-    told = {"case": case, "options": chosen, "machine": dict(machine), "found": dict(report.data)}
-    file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    """Write case, options, machine, numbers, and what was printed to `file`, for comparisons later on."""
+    told = {
+        "case": case,
+        "options": vars(options),
+        "machine": machine,
+        "found": report.data,
+        "tables": [asdict(table) for table in report.tables],
+        "notes": report.notes,
+    }
+    file.write_text(json.dumps(_plain(told), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
+    """Return a value as JSON can have it: what is no finite number is null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     return str(value) if isinstance(value, Path) else value

@@ -49,7 +49,7 @@ def read_reviews(data: Path | None, count: int, *, seed: int = 0) -> Reviews:
         config = load_config(words, recipe=FINETUNE)
         rows = load_labelled_parts(config.data, seed=seed).train
     if len(rows.texts) < count:
-        raise SystemExit(f"--data: {len(rows.texts):,} rows: {count:,} are needed; lower --train-rows or --test-rows")
+        raise SystemExit(f"--data: {len(rows.texts):,} rows: {count:,} are needed; ask for fewer")
     chosen = np.random.default_rng(seed).permutation(len(rows.texts))[:count]
     return Reviews([rows.texts[row] for row in chosen], [int(rows.targets[row]) for row in chosen])
 

@@ -18,6 +18,7 @@ import torch
 
 from bench.machine import has_nvidia_device
 from bench.quiet import quiet_libraries, silence
+from hfpipe.errors import HfpipeError
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -170,8 +171,11 @@ def _live(player: Player, connection: "Connection[Any, Any]", parent: int) -> No
 
 def _work_quietly(work: Callable[[], None]) -> None:
     quiet_libraries()
-    with silence():
-        work()
+    try:
+        with silence():
+            work()
+    except HfpipeError as error:  # a file of the user's that cannot be read
+        raise SystemExit(str(error)) from None
 
 
 def _context() -> Any:

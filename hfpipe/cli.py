@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from hfpipe.cli_cache import cache
 from hfpipe.cli_inspect import inspect
 from hfpipe.cli_options import Accelerate, Delimiter, Encoding, MaxRestarts, Overrides, Overwrite, RunFile
 from hfpipe.cli_profile import profile
@@ -157,6 +158,7 @@ app.command(context_settings=SETTINGS_AS_OPTIONS)(repeat)
 app.command(context_settings=SETTINGS_AS_OPTIONS)(profile)
 app.command(context_settings=SETTINGS_AS_OPTIONS)(inspect)
 app.command()(report)
+app.command()(cache)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Fixtures of all tests: no network, tiny models and tokenizers made on the spot, recipes run in this process."""
 
 import functools
+import gc
 import importlib.util
 import os
 import signal
@@ -28,6 +29,19 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
+MEMORY = Path("/dev/shm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the tests' folders into memory where 4 GB of it are free for files: a run waits for a disk a hundred times.
+
+    A folder named by --basetemp or PYTEST_DEBUG_TEMPROOT is kept. Some tests write programs and run them.
+    """
+    if config.option.basetemp is None and "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir():
+        room = os.statvfs(MEMORY)
+        if room.f_bavail * room.f_frsize > 4_000_000_000 and not room.f_flag & os.ST_NOEXEC:
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
 
 POSITIVE = ("good", "great", "lovely", "fine", "superb", "warm")
 NEGATIVE = ("bad", "awful", "poor", "dull", "sad", "cold")
@@ -40,6 +54,17 @@ def make_review(index: int) -> tuple[str, str]:
     length = 3 + (index * 7) % 20
     text = " ".join((words if place % 3 else NEUTRAL)[(index + place * place) % 6] for place in range(length))
     return f"{text} number {index}", "pos" if index % 2 else "neg"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_libraries() -> None:
+    """Keep the garbage collector from what is loaded when a file of tests begins.
+
+    Trainer collects all garbage when a run begins and ends. Going through half a million objects of the libraries each
+    time was 0.4 s of the 0.75 s of CPU that a run of a tiny language model took, and 0.6 s of a classifier's 1.65 s.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

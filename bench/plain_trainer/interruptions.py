@@ -148,8 +148,11 @@ def _our_worsening(workshop: Workshop, directory: Path, **settings: Any) -> ours
 
 def _stop_ours(workshop: Workshop, directory: Path, *, after_epochs: int, **settings: Any) -> None:
     run = _our_worsening(workshop, directory, **settings)
-    run.trainer.add_callback(SignalAfter(after_epochs * run.trainer.plan.steps_per_epoch))
-    # Where no step is left the signal stops nothing: the run then lacks what comes after training.
+    plan, args = run.trainer.plan, run.trainer.args
+    step = after_epochs * plan.steps_per_epoch
+    # Where no step is left a signal would end this process: the run then merely lacks what comes after training.
+    if step < plan.total_steps(args.num_train_epochs, args.max_steps):
+        run.trainer.add_callback(SignalAfter(step))
     with contextlib.suppress(Stopped):
         run.train()
 

@@ -25,7 +25,14 @@ from hfpipe.training.trainer import PlannedTrainer
 
 STEPS_ONLY = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": "false"}
 
-_SHARED = {"bf16": "false", "learning_rate": 1e-3, "num_train_epochs": 2, "logging_steps": 1, "disable_tqdm": "true"}
+_SHARED = {
+    "use_cpu": "true",
+    "bf16": "false",
+    "learning_rate": 1e-3,
+    "num_train_epochs": 2,
+    "logging_steps": 1,
+    "disable_tqdm": "true",
+}
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,12 @@ class TrainingSettings:
         change="free",
         recipes=(PRETRAIN,),
     )
+    padding_free: bool | None = setting(
+        None,
+        "Leave padding out of a classifier's layers in training; without it where model and attention allow it.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
     save_strategy: str = setting(
         "epoch", "When a checkpoint is written.", choices=("no", "steps", "epoch"), change="free"
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from hfpipe.data.duplicates import find_repeats, find_shared
 from hfpipe.data.places import Places
+from hfpipe.data.splits import list_others
 from hfpipe.data.table import Table
 from hfpipe.data.text_store import take_texts
 
@@ -36,7 +37,7 @@ def leave_out(table: Table, ids: np.ndarray, *, reason: str) -> Table:
     """Return the table without the rows `ids`, which are entered in its account under `reason`."""
     if not len(ids):
         return table
-    left = take_rows(table, np.setdiff1d(np.arange(len(table.texts)), ids))
+    left = take_rows(table, list_others(len(table.texts), ids))
     return replace(left, account=table.account.without(reason, table.places.rows(ids)))
 
 
@@ -49,8 +50,9 @@ def clean_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     places: Places = train.places
     account = train.account.without("conflicting", places.rows(conflicting))
     account = account.without("duplicate", places.rows(duplicate))
-    kept = np.setdiff1d(np.arange(len(train.texts)), np.concatenate([conflicting, duplicate]))
-    cleaned = {"train": replace(take_rows(train, kept), account=account)}
+    left_out = np.concatenate([conflicting, duplicate])
+    left = take_rows(train, list_others(len(train.texts), left_out)) if len(left_out) else train
+    cleaned = {"train": replace(left, account=account)}
     test = [tables["test"].inputs] if "test" in tables else []
     for name, table in others.items():
         cleaned[name] = _with_notes(table, test if name == "validation" else [])

@@ -7,7 +7,7 @@ one is padded, so that each token of the stream but the first is scored exactly 
 that of the whole text, and divides by its bytes. Blocks are views of the stream: a corpus on disk stays there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,27 +20,28 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks of token ids and what was left out of them.
+    """Blocks of a stream of token ids and what was left out of them.
 
-    `whole` (blocks, block_size) are views of the stream, which may be a mapped file; a block begins `stride` tokens of
-    the stream after the one before it. `last` is the one more block that padding fills up (held-out blocks only), and
-    `padding` counts its positions without a token. `dropped_tokens` is the tail that filled no block (training blocks
-    only).
+    The `stream` may be a mapped file: where blocks go to another process, it is mapped there anew. Each block begins
+    `stride` tokens behind the one before it. `last` is the one more block that padding fills up (held-out blocks only),
+    and `padding` counts its positions without a token. `dropped_tokens` is the tail that filled no block (training
+    blocks only).
     """
 
-    whole: np.ndarray
+    stream: np.ndarray
+    block_size: int
     stride: int
     padding: int = 0
     dropped_tokens: int = 0
     last: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return len(self.whole) + (self.last is not None)
-
     @property
-    def block_size(self) -> int:
-        """Positions of each block."""
-        return self.whole.shape[1]
+    def whole(self) -> np.ndarray:
+        """All blocks that the stream fills, (blocks, block_size), without a copy."""
+        return _view_blocks(self.stream, self.block_size, stride=self.stride)
+
+    def __len__(self) -> int:
+        return self._whole_count + (self.last is not None)
 
     @property
     def tokens(self) -> int:
@@ -55,11 +56,15 @@ class Blocks:
     def take(self, block_ids: np.ndarray) -> np.ndarray:
         """Return some blocks, (rows, block_size) int64: what is copied is what is asked for."""
         taken = np.empty((len(block_ids), self.block_size), dtype=np.int64)
-        is_whole = block_ids < len(self.whole)
-        taken[is_whole] = self.whole[block_ids[is_whole]]
-        if self.last is not None:
-            taken[~is_whole] = self.last
+        whole = self._whole_count
+        for row, block in zip(taken, np.asarray(block_ids).tolist(), strict=True):
+            begin = block * self.stride
+            row[:] = self.stream[begin : begin + self.block_size] if self.last is None or block < whole else self.last
         return taken
+
+    @property
+    def _whole_count(self) -> int:
+        return max(0, (len(self.stream) - self.block_size) // self.stride + 1)
 
 
 def join_documents(documents: TokenizedTexts, separator: int) -> np.ndarray:
@@ -89,19 +94,19 @@ def pack_training_blocks(stream: np.ndarray, block_size: int, *, place: str) -> 
                 "lower block_size or add text",
             )
         )
-    return Blocks(_view_blocks(stream, block_size, stride=block_size), block_size, dropped_tokens=rest)
+    return Blocks(stream, block_size, block_size, dropped_tokens=rest)
 
 
 def pack_heldout_blocks(stream: np.ndarray, block_size: int, *, padding_id: int) -> Blocks:
     """Return blocks that overlap by one token, so that all tokens but the first are predicted exactly once."""
     stride = block_size - 1
-    whole = _view_blocks(stream, block_size, stride=stride)
+    whole = Blocks(stream, block_size, stride)
     rest = stream[len(whole) * stride :]
     if len(whole) and len(rest) == 1:  # it ends the last block
-        return Blocks(whole, stride)
+        return whole
     padding = block_size - len(rest)
     last = np.concatenate([rest, np.full(padding, padding_id)])
-    return Blocks(whole, stride, padding=padding, last=last)
+    return replace(whole, padding=padding, last=last)
 
 
 def _view_blocks(stream: np.ndarray, block_size: int, *, stride: int) -> np.ndarray:

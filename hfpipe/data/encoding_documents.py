@@ -15,7 +15,8 @@ import tokenizers
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from hfpipe.data.pieces import build_piece_encoder, pays
+from hfpipe.data.pieces import build_piece_encoder, find_blanks, pays
+from hfpipe.data.stretches import Stretch
 
 TEXTS_PER_CALL = 1_000
 CHARACTERS_PER_CALL = 1_000_000
@@ -32,22 +33,13 @@ class DocumentEncoder:
     """Turns texts into token ids, whole and without special tokens.
 
     `content` stands for all that the ids depend on, None where nothing can; `typecode` is that of `array` for the ids:
-    'H' where 16 bits hold the vocabulary, else 'i'.
+    'H' where 16 bits hold the vocabulary, else 'i'. Cut before one of the `blanks`, a text has the same ids.
     """
 
     encode: Encode
     typecode: str
     content: str | None
-
-    def encode_stream(self, texts: list[str], separator: int) -> tuple[bytes, list[int]]:
-        """Return the ids of each text behind a `separator`, and how many ids each text has."""
-        behind = array(self.typecode, [separator])
-        parts = [behind.tobytes()]
-        lengths = []
-        for ids in self.encode(texts):
-            parts += [ids, parts[0]]
-            lengths.append(len(ids) // behind.itemsize)
-        return b"".join(parts[:-1]), lengths
+    blanks: str = ""
 
 
 def build_encoder(tokenizer: PreTrainedTokenizerBase, *, by_pieces: bool | None = None) -> DocumentEncoder:
@@ -59,17 +51,17 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, *, by_pieces: bool | None 
         return DocumentEncoder(_calling(tokenizer, typecode), typecode, None)
     pieces = build_piece_encoder(backend, typecode) if (pays() if by_pieces is None else by_pieces) else None
     whole = _encoding_with(backend, typecode)
-    return DocumentEncoder(whole if pieces is None else pieces.encode, typecode, _content_of(backend))
+    encode = whole if pieces is None else pieces.encode
+    return DocumentEncoder(encode, typecode, _content_of(backend), find_blanks(backend))
 
 
-def batch_texts(texts: Sequence[str], start: int) -> Iterator[list[str]]:
-    """Yield the texts from number `start` on in lists for one call each."""
-    batch: list[str] = []
+def batch_stretches(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+    """Yield texts and parts of texts in lists for one call each."""
+    batch: list[Stretch] = []
     characters = 0
-    for index in range(start, len(texts)):
-        text = texts[index]
-        batch.append(text)
-        characters += len(text)
+    for stretch in stretches:
+        batch.append(stretch)
+        characters += len(stretch.text)
         if characters >= CHARACTERS_PER_CALL or len(batch) >= TEXTS_PER_CALL:
             yield batch
             batch, characters = [], 0

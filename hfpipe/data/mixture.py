@@ -139,7 +139,7 @@ def find_source_ids(places: Places, shares: Sequence[SourceShare]) -> np.ndarray
 
 def split_by_source(strata: Strata, source_ids: np.ndarray) -> Strata:
     """Return the strata with every class divided by source, so that each source is held out by its share."""
-    combined = strata.classes * (int(source_ids.max(initial=0)) + 1) + source_ids
+    combined = strata.classes.astype(np.int64) * (int(source_ids.max(initial=0)) + 1) + source_ids
     return replace(strata, classes=np.unique(combined, return_inverse=True)[1].reshape(-1))
 
 

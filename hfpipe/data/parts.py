@@ -147,13 +147,13 @@ def load_document_parts(settings: DataSettings, *, seed: int, cache_dir: str | N
         DataError: With all problems of all files, if any cannot be used.
     """
     findings = Findings()
-    sources, raw, shares = _read(settings, findings, labelled=False, cache_dir=cache_dir)
-    tables = deduplicate_tables(clean_tables(raw), settings.cleaning_steps)
+    sources, tables, shares = _read(settings, findings, labelled=False, cache_dir=cache_dir)
+    tables = deduplicate_tables(clean_tables(tables), settings.cleaning_steps)
     _check_rows(tables, findings)
     if not findings and "validation" not in tables:
         _check_document_count(tables["train"], findings)
     findings.raise_if_any()
-    strata = {name: Strata(np.zeros(len(table.texts), dtype=np.int64)) for name, table in tables.items()}
+    strata = {name: Strata(np.zeros(len(table.texts), dtype=np.uint8)) for name, table in tables.items()}
     selected = select_rows(tables, _by_source(strata, tables, shares), settings=settings, seed=seed)
     if not selected["validation"].texts:
         _report_single_documents(tables["train"], findings)

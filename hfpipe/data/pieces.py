@@ -67,13 +67,26 @@ def pays() -> bool:
 
 def build_piece_encoder(backend: Tokenizer, typecode: str) -> PieceEncoder | None:
     """Return the encoder of a tokenizer whose splitting is known, None for all others."""
+    borders = _find_usable_borders(backend)
+    return None if borders is None else PieceEncoder(backend, borders, typecode)
+
+
+def find_blanks(backend: Tokenizer) -> str:
+    """Return the white space before which, behind anything else, a text may be cut and have the same ids; '' for none.
+
+    Every such place is a border of pieces.
+    """
+    borders = _find_usable_borders(backend)
+    return "" if borders is None else " \t\n\r" if borders is _ANY_SPACE else " "
+
+
+def _find_usable_borders(backend: Tokenizer) -> "re.Pattern[str] | None":
     content: Mapping[str, Any] = json.loads(backend.to_str())
-    borders = _find_borders(content["pre_tokenizer"] or {})
     model = content["model"]
     is_plain = content["normalizer"] is None and model["type"] == "BPE" and not model.get("dropout")
-    if borders is None or not is_plain or any(map(_reaches_over, content["added_tokens"])):
+    if not is_plain or any(map(_reaches_over, content["added_tokens"])):
         return None
-    return PieceEncoder(backend, borders, typecode)
+    return _find_borders(content["pre_tokenizer"] or {})
 
 
 def _find_borders(splitting: Mapping[str, Any]) -> "re.Pattern[str] | None":

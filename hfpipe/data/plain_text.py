@@ -5,12 +5,14 @@ where every line is a document, blank lines are none.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from hfpipe.data.encoding import UnreadableTextError, is_readable_text, read_lines
 from hfpipe.data.findings import Findings
 from hfpipe.data.record_stream import Record, RecordStream, SourceFile
 
 TEXT_COLUMN = "text"
+LINES_PER_PART = 1_000
 
 
 def read_plain_text(file: SourceFile, findings: Findings, *, document_per: str = "line") -> RecordStream | None:
@@ -18,7 +20,8 @@ def read_plain_text(file: SourceFile, findings: Findings, *, document_per: str =
     if not is_readable_text(file, findings):
         return None
     documents = {"file": _whole, "paragraph": _by_paragraph, "line": _by_line}[document_per]
-    return RecordStream(file, (TEXT_COLUMN,), _records(documents(read_lines(file, findings))))
+    parts = _in_parts(read_lines(file, findings)) if document_per == "file" else None
+    return RecordStream(file, (TEXT_COLUMN,), _records(documents(read_lines(file, findings))), parts=parts)
 
 
 def _records(documents: Iterator[tuple[int, str]]) -> Iterator[Record]:
@@ -30,7 +33,12 @@ def _records(documents: Iterator[tuple[int, str]]) -> Iterator[Record]:
 
 
 def _whole(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
-    yield 1, "".join(lines).replace("\r\n", "\n").replace("\r", "\n")
+    yield 1, "".join(_in_parts(lines))
+
+
+def _in_parts(lines: Iterator[str]) -> Iterator[str]:
+    while part := "".join(islice(lines, LINES_PER_PART)):
+        yield part.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _by_line(lines: Iterator[str]) -> Iterator[tuple[int, str]]:

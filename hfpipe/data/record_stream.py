@@ -50,13 +50,15 @@ class RecordStream:
     """The columns of a file and its records, which can be read once.
 
     `narrowed`, where a format has it, delivers the records with some columns only, without
-    reading the others.
+    reading the others. `parts` are, of a file that is one text, its parts in place of the record: it may be larger than
+    memory.
     """
 
     file: SourceFile
     header: tuple[str, ...]
     records: Iterator[Record]
     narrowed: Callable[[tuple[str, ...]], Iterator[Record]] | None = None
+    parts: Iterator[str] | None = None
 
     def only(self, columns: tuple[str, ...]) -> Iterator[Record]:
         """Return the records, restricted to `columns` where that saves reading."""

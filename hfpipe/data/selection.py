@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from hfpipe.config.sections import DataSettings
 from hfpipe.data.accounting import PartAccount
 from hfpipe.data.cleaning import take_rows
-from hfpipe.data.splits import Stage, Strata, hold_out, sample
+from hfpipe.data.splits import Stage, Strata, hold_out, list_others, sample
 from hfpipe.data.table import Table
 
 
@@ -45,6 +43,6 @@ def _sampled(table: Table, strata: Strata, limit: int | None, draw: tuple[int, S
     chosen = sample(strata, limit, seed=seed, stage=stage)
     if len(chosen) == len(table.texts):
         return table
-    beyond = np.setdiff1d(np.arange(len(table.texts)), chosen)
+    beyond = list_others(len(table.texts), chosen)
     account = table.account.without("over_max_samples", table.places.rows(beyond))
     return replace(take_rows(table, chosen), account=account)

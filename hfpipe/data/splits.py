@@ -5,10 +5,14 @@ The order comes from raw 64-bit draws of Philox, whose stream numpy guarantees, 
 Shares are computed in whole numbers for the same reason.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+
+_DRAWS_AT_ONCE = 1 << 20
+_HEAD_BITS = 16
 
 
 class Stage(IntEnum):
@@ -52,6 +56,38 @@ def seeded_draws(count: int, *, seed: int, stage: int) -> np.ndarray:
     return np.random.Philox(key=np.array([seed, stage], dtype=np.uint64)).random_raw(count)
 
 
+def first_of_order(count: int, share: int, *, seed: int, stage: int) -> np.ndarray:
+    """Return the first `share` ids of `seeded_order`, ascending, without an order of all: they may be millions."""
+    if not share:
+        return np.empty(0, dtype=np.int64)
+    counts = np.zeros(1 << _HEAD_BITS, dtype=np.int64)
+    for _, heads, _ in _draw_portions(count, seed=seed, stage=stage):
+        counts += np.bincount(heads, minlength=len(counts))
+    highest = int(np.searchsorted(np.cumsum(counts), share))
+    ids, drawn = [], []
+    for begin, heads, draws in _draw_portions(count, seed=seed, stage=stage):
+        low = np.flatnonzero(heads <= highest)
+        ids.append(low + begin)
+        drawn.append(draws[low])
+    chosen = stable_order(np.concatenate(drawn))[:share]
+    return np.sort(np.concatenate(ids)[chosen])
+
+
+def _draw_portions(count: int, *, seed: int, stage: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield `seeded_draws` in portions: the number of the first one, the highest bits of each, and the draws."""
+    generator = np.random.Philox(key=np.array([seed, stage], dtype=np.uint64))
+    for begin in range(0, count, _DRAWS_AT_ONCE):
+        draws = generator.random_raw(min(_DRAWS_AT_ONCE, count - begin))
+        yield begin, (draws >> np.uint64(64 - _HEAD_BITS)).astype(np.int64), draws
+
+
+def list_others(count: int, ids: np.ndarray) -> np.ndarray:
+    """Return the ids from 0 to `count` - 1 that are not among `ids`, ascending."""
+    is_other = np.ones(count, dtype=bool)
+    is_other[ids] = False
+    return np.flatnonzero(is_other)
+
+
 def stable_order(values: np.ndarray) -> np.ndarray:
     """Return what a stable `argsort` does, in a third of the time where no two values are equal."""
     order = np.argsort(values)
@@ -86,10 +122,13 @@ def hold_out(strata: Strata, fraction: float, *, seed: int) -> tuple[np.ndarray,
     sizes, maximum = np.bincount(strata.classes), strata.room()
     count = len(strata.classes)
     shares = apportion(sizes, round(count * fraction), minimum=np.minimum(maximum, 1), maximum=maximum)
-    order = seeded_order(count, seed=seed, stage=Stage.VALIDATION_SPLIT)
-    free = order if strata.kept is None else order[~strata.kept[order]]
-    held_out = _first_of_each(strata.classes, shares, free)
-    return np.setdiff1d(np.arange(count), held_out, assume_unique=True), held_out
+    if strata.kept is None and len(sizes) == 1:
+        held_out = first_of_order(count, int(shares[0]), seed=seed, stage=Stage.VALIDATION_SPLIT)
+    else:
+        order = seeded_order(count, seed=seed, stage=Stage.VALIDATION_SPLIT)
+        free = order if strata.kept is None else order[~strata.kept[order]]
+        held_out = _first_of_each(strata.classes, shares, free)
+    return list_others(count, held_out), held_out
 
 
 def sample(strata: Strata, limit: int | None, *, seed: int, stage: Stage) -> np.ndarray:
@@ -106,6 +145,8 @@ def sample(strata: Strata, limit: int | None, *, seed: int, stage: Stage) -> np.
     present = np.maximum(needed, np.minimum(sizes, 1))
     minimum = present if int(present.sum()) <= limit else needed
     shares = apportion(sizes, limit, minimum=minimum, maximum=sizes)
+    if strata.kept is None and len(sizes) == 1:
+        return first_of_order(count, int(shares[0]), seed=seed, stage=stage)
     order = seeded_order(count, seed=seed, stage=stage)
     return _first_of_each(strata.classes, shares, np.concatenate([order[kept[order]], order[~kept[order]]]))
 

@@ -7,6 +7,7 @@ import logging
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +16,11 @@ from typing import IO
 import numpy as np
 from tqdm.auto import tqdm
 
-from hfpipe.data.encoding_documents import DocumentEncoder, batch_texts
+from hfpipe.data.encoding_documents import DocumentEncoder, batch_stretches
 from hfpipe.data.progress import progress_options
 from hfpipe.data.store_files import FILES, IDS, SIZES, STARTS, digest_file, read_json
-from hfpipe.data.text_store import bytes_of
+from hfpipe.data.stretches import Stretch, cut_texts
+from hfpipe.data.text_store import count_bytes
 from hfpipe.records.disk import told_by_path
 from hfpipe.records.durable import write_whole
 
@@ -29,50 +31,93 @@ BYTES_BETWEEN_MARKS = 1 << 23
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What of a stream is there: so many whole documents, the first `done` bytes of the next one, and their tokens."""
+
+    documents: int = 0
+    done: int = 0
+    tokens: int = 0
+
+
+NOTHING = Begun()
+
+
+@dataclass(frozen=True)
 class StreamPart:
-    """A stretch of the stream: ids, and where the documents that begin in it do; the last one is a separator alone."""
+    """A stretch of the stream: ids, and of the documents that begin in it where, and their bytes; the last is a
+    separator alone.
+
+    `done` are the bytes up to the end of the part of a document that goes on behind it, 0 where none does.
+    """
 
     ids: bytes
     starts: np.ndarray
     sizes: np.ndarray
+    done: int = 0
 
 
 def write_stream(
-    texts: Sequence[str],
-    encoder: DocumentEncoder,
-    *,
-    separator: int,
-    name: str,
-    begun: tuple[int, int] = (0, 0),
+    texts: Sequence[str], encoder: DocumentEncoder, *, separator: int, name: str, begun: Begun = NOTHING
 ) -> Iterator[StreamPart]:
-    """Yield the stream of `texts` in parts, without what was `begun`: so many documents, and their tokens."""
-    documents, tokens = begun
-    with tqdm(total=len(texts), initial=documents, desc=f"tokenizing {name}", unit="text", **progress_options()) as bar:
-        for batch in batch_texts(texts, documents):
-            ids, lengths = encoder.encode_stream(batch, separator)
-            ends = tokens + np.cumsum(np.array(lengths, dtype=np.int64) + 1)
-            yield StreamPart(ids, np.append(tokens, ends[:-1]), bytes_of(batch))
-            tokens = int(ends[-1])
-            bar.update(len(batch))
+    """Yield the stream of `texts` in parts, without what was `begun`."""
+    first, done = begun.documents, begun.done
+    before = count_bytes(texts[:first]) + done
+    with tqdm(
+        total=count_bytes(texts),
+        initial=before,
+        desc=f"tokenizing {name}",
+        unit="B",
+        unit_scale=True,
+        **progress_options(),
+    ) as bar:
+        tokens = begun.tokens
+        for batch in batch_stretches(cut_texts(texts, encoder.blanks, first=first, done=done)):
+            part = _encode_batch(batch, encoder, separator, tokens=tokens)
+            yield part
+            tokens += len(part.ids) // array(encoder.typecode).itemsize
+            bar.update(sum(stretch.size_here for stretch in batch))
     nothing = np.empty(0, dtype=np.int64)
     yield StreamPart(array(encoder.typecode, [separator]).tobytes(), nothing, nothing)
+
+
+def _encode_batch(batch: Sequence[Stretch], encoder: DocumentEncoder, separator: int, *, tokens: int) -> StreamPart:
+    """Return texts and parts of texts as the stretch of the stream that begins at token `tokens`."""
+    behind = array(encoder.typecode, [separator])
+    mark, width = behind.tobytes(), behind.itemsize
+    pieces: list[bytes] = []
+    starts, sizes = array("q"), array("q")
+    for stretch, ids in zip(batch, encoder.encode([each.text for each in batch]), strict=True):
+        if stretch.size is not None:
+            starts.append(tokens)
+            sizes.append(stretch.size)
+            pieces.append(mark)
+            tokens += 1
+        pieces.append(ids)
+        tokens += len(ids) // width
+    found = np.frombuffer(starts, dtype=np.int64), np.frombuffer(sizes, dtype=np.int64)
+    return StreamPart(b"".join(pieces), *found, done=batch[-1].done)
 
 
 class EntryLock:
     """Keeps other processes from making the same entry; the system frees it when this one ends.
 
-    Where the file system has no locks, two that begin at once may each make it.
+    Where the file system has no locks, two that begin at once may each make it. As a context it says whether it has
+    the lock, which one that does not wait may not.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, waits: bool = True) -> None:
         self._path = path
+        self._how = fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> bool:
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self._descriptor, self._how)
+        except BlockingIOError:
+            return False
         except OSError as error:
             logger.debug("%s: no lock (%s)", self._path, error.strerror)
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,39 +132,42 @@ class StreamWriter:
         self.folder = folder
         self.documents = 0
         self.tokens = 0
+        self._done = 0
         self._itemsize = itemsize
         self._unmarked = 0
         self._digests = {name: hashlib.sha256() for name in FILES}
         self._files: dict[str, IO[bytes]] = {}
+        self._open = ExitStack()
 
     def __enter__(self) -> "StreamWriter":
         with told_by_path(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in FILES:
                 # neither truncated nor appended to: what is behind the mark is cut off by `resume`
-                self._files[name] = os.fdopen(os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+                file = os.fdopen(os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+                self._files[name] = self._open.enter_context(file)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files.values():
-            file.close()
+        self._open.close()  # all of them, though a full disk may refuse what the first has not written yet
 
-    def resume(self) -> int:
-        """Return how many documents an earlier process has left on the disk; its files are cut to these."""
+    def resume(self) -> Begun:
+        """Return what an earlier process has left on the disk; the files are cut to that."""
         mark = read_json(self.folder / MARK_FILE)
         lengths = {name: int(mark.get("bytes", {}).get(name, 0)) for name in FILES}
         digests = {name: digest_file(self.folder / name, length) for name, length in lengths.items()}
         if {name: digest.hexdigest() for name, digest in digests.items()} == mark.get("sha256"):
             self._digests = digests
             self.documents, self.tokens = lengths[STARTS] // 8, lengths[IDS] // self._itemsize
+            self._done = int(mark.get("done", 0))
         else:
             lengths = dict.fromkeys(FILES, 0)
         for name, file in self._files.items():
             file.truncate(lengths[name])
             file.seek(lengths[name])
-        return self.documents
+        return Begun(self.documents - bool(self._done), self._done, self.tokens)
 
     def append(self, part: StreamPart) -> None:
         """Write the next part of the stream.
@@ -134,6 +182,7 @@ class StreamWriter:
                 self._digests[name].update(written)
         self.documents += len(part.starts)
         self.tokens += len(part.ids) // self._itemsize
+        self._done = part.done
         self._unmarked += len(content[IDS])
         if self._unmarked >= BYTES_BETWEEN_MARKS:
             self._mark()
@@ -151,7 +200,8 @@ class StreamWriter:
     def _mark(self) -> None:
         self._sync()
         found = {name: digest.hexdigest() for name, digest in self._digests.items()}
-        write_whole(self.folder / MARK_FILE, json.dumps({"bytes": self._lengths(), "sha256": found}))
+        mark = {"bytes": self._lengths(), "sha256": found, "done": self._done}
+        write_whole(self.folder / MARK_FILE, json.dumps(mark))
         self._unmarked = 0
 
     def _sync(self) -> None:

@@ -7,6 +7,7 @@ those that are not empty; a row is empty where all are, or where its second text
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -14,6 +15,7 @@ from tqdm.auto import tqdm
 from hfpipe.config.sections import MULTI_LABEL
 from hfpipe.data.accounting import PartAccount, Rows
 from hfpipe.data.columns import ColumnChoice, ColumnRequest, choose_columns, is_empty, join_texts
+from hfpipe.data.encoding import UnreadableTextError
 from hfpipe.data.findings import Findings
 from hfpipe.data.label_column import ONE_LABEL, LabelColumn, LabelShape, describe_value
 from hfpipe.data.places import Places, PlacesBuilder
@@ -99,6 +101,9 @@ def read_table(source: PartSource, request: TableRequest, findings: Findings) ->
             if opened is None:
                 continue
             stream, columns = opened
+            if stream.parts is not None and isinstance(rows.texts, TextWriter) and not request.cleaning:
+                _take_parts(rows, rows.texts, file, stream.parts)
+                continue
             records = stream.only(stream.header if source.keep else columns.in_use)
             kept = records if source.keep is None else filter(source.keep, records)
             for record in _counted(kept, bar):
@@ -195,6 +200,23 @@ def _take(rows: _Rows, record: Record, origin: tuple[SourceFile, ColumnChoice], 
     rows.text_pairs.extend(pairs)
     rows.places.add(file.name, record.line)
     rows.slices.take(record, columns)
+
+
+def _take_parts(rows: _Rows, texts: TextWriter, file: SourceFile, parts: Iterator[str]) -> None:
+    """Take a file that is one text, part by part; what keeps it from being read to its end is in the findings."""
+    begun: list[str] = []
+    try:
+        for part in parts:
+            begun.append(part)
+            if not is_empty(part):
+                texts.extend(chain(begun, parts))
+                rows.places.add(file.name, 1)
+                break
+        else:
+            rows.empty = rows.empty.also(place_of(file.name, 1))
+    except UnreadableTextError:
+        return
+    rows.read += 1
 
 
 def find_type_problem(record: Record, column: str, name: str) -> Problem | None:

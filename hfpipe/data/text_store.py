@@ -1,28 +1,26 @@
-"""Many texts outside of memory: in a file while a run works with them, 40 bytes a text in memory.
+"""Many texts outside of memory: in files while a run works with them, 4 bytes a text in memory.
 
-Texts are written as they are read and read back one by one; the file has no name, so nothing is left of it however the
-process ends. Read by `pread`, not by a map: pages that were read once would count as this process's memory.
+Texts are written as they are read and read back one by one, a long one in parts if need be. Where each stands and what
+stands for it where texts are compared is in such files too: a corpus may have a text a line.
 
 The decision worth knowing: texts are compared by their blake2b digests of 128 bits. For two different texts of a
 corpus to be taken for equal, it would have to hold some 10^16 of them.
 """
 
 import hashlib
-import os
-import tempfile
-import weakref
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
-from hfpipe.records.disk import told_by_path
+from hfpipe.data.spools import Spool
 
 DIGEST_BYTES = 16
-BUFFER_BYTES = 1 << 20
 SPOOLS = "texts"
+ROWS_PER_READ = 1 << 14
 
 
 def digest_text(encoded: bytes) -> bytes:
@@ -30,70 +28,48 @@ def digest_text(encoded: bytes) -> bytes:
     return hashlib.blake2b(encoded, digest_size=DIGEST_BYTES).digest()
 
 
-class Spool:
-    """A file without a name in `folder`, or in the system's folder for such files where that cannot be written."""
+@dataclass(frozen=True)
+class SpooledTexts:
+    """What one writer wrote: texts as UTF-8 and, text by text, start and length (int64) and digest (2 x uint64)."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._file = _open_nameless(folder)
-        weakref.finalize(self, self._file.close)
-        self.size = 0
-
-    def append(self, content: bytes) -> None:
-        """Write `content` behind what is there.
-
-        Raises:
-            CheckpointError: If the disk is full.
-        """
-        with told_by_path(self.folder):
-            self._file.write(content)
-        self.size += len(content)
-
-    def flush(self) -> None:
-        """Make what was written readable."""
-        with told_by_path(self.folder):
-            self._file.flush()
-
-    def read(self, start: int, length: int) -> bytes:
-        """Return a part of the file."""
-        content = os.pread(self._file.fileno(), length, start)
-        while len(content) < length:  # a single read gives at most 2 GB
-            content += os.pread(self._file.fileno(), length - len(content), start + len(content))
-        return content
+    texts: Spool
+    extents: Spool
+    digests: Spool
+    count: int
 
 
-def _open_nameless(folder: Path) -> IO[bytes]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=folder, buffering=BUFFER_BYTES)
-    except OSError:  # write-protected
-        return tempfile.TemporaryFile(buffering=BUFFER_BYTES)
+class Span(NamedTuple):
+    """Where a text stands, in bytes of UTF-8."""
+
+    spool: Spool
+    start: int
+    length: int
+
+    def read(self) -> str:
+        """Return the text."""
+        return _decode(self.spool.read(self.start, self.length))
+
+    def read_part(self, start: int, size: int) -> str:
+        """Return whole characters of the text from its byte `start` on: at most `size` bytes of them, 4 or more."""
+        content = self.spool.read(self.start + start, min(size, self.length - start))
+        if start + len(content) < self.length:
+            content = content[: max(at for at in range(len(content) - 4, len(content)) if content[at] & 0xC0 != 0x80)]
+        return _decode(content)
 
 
 class StoredTexts(Sequence[str]):
     """Texts in files, in any order; a selection of them shares the files.
 
-    `spool_ids`, `starts` and `lengths` (texts,) say where each text stands, in bytes of UTF-8; `digests` (texts, 2)
-    uint64 stand for what it says.
+    `ids` (texts,) number them through all `spooled`, one writer's behind the other's.
     """
 
-    def __init__(
-        self,
-        spools: Sequence[Spool],
-        spool_ids: np.ndarray,
-        starts: np.ndarray,
-        *,
-        lengths: np.ndarray,
-        digests: np.ndarray,
-    ) -> None:
-        self.spools = tuple(spools)
-        self.spool_ids = spool_ids
-        self.starts = starts
-        self.lengths = lengths
-        self.digests = digests
+    def __init__(self, spooled: Sequence[SpooledTexts], ids: np.ndarray) -> None:
+        self.spooled = tuple(spooled)
+        self.ids = ids
+        self._firsts = np.cumsum([0, *(each.count for each in spooled)])
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.ids)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -103,27 +79,60 @@ class StoredTexts(Sequence[str]):
 
     def __getitem__(self, index: int | slice) -> "str | StoredTexts":
         if isinstance(index, slice):
-            return self.take(np.arange(len(self))[index])
-        spool = self.spools[int(self.spool_ids[index])]
-        return spool.read(int(self.starts[index]), int(self.lengths[index])).decode("utf-8", "surrogatepass")
+            return StoredTexts(self.spooled, self.ids[index])
+        return next(self._spans(self.ids[[index]])).read()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[index] for index in range(len(self)))
+        return (span.read() for span in self.spans())
 
-    def take(self, ids: np.ndarray) -> "StoredTexts":
-        """Return some of the texts, in the order of `ids`."""
-        rows = np.asarray(ids, dtype=np.int64)
-        spool_ids, starts = self.spool_ids[rows], self.starts[rows]
-        return StoredTexts(self.spools, spool_ids, starts, lengths=self.lengths[rows], digests=self.digests[rows])
+    def take(self, rows: np.ndarray) -> "StoredTexts":
+        """Return some of the texts, in the order of `rows`."""
+        return StoredTexts(self.spooled, self.ids[rows])
+
+    def spans(self) -> Iterator[Span]:
+        """Yield where each text stands."""
+        return (span for ids in self._portions() for span in self._spans(ids))
+
+    def sizes(self) -> Iterator[np.ndarray]:
+        """Yield the bytes of the texts in UTF-8, portion by portion."""
+        return (self._extents(ids)[:, 1] for ids in self._portions())
+
+    def digests(self) -> Iterator[np.ndarray]:
+        """Yield what stands for the texts, (rows, 2) uint64, portion by portion."""
+        return (self._read(ids, [each.digests for each in self.spooled], np.uint64) for ids in self._portions())
+
+    def _portions(self) -> Iterator[np.ndarray]:
+        return (self.ids[start : start + ROWS_PER_READ] for start in range(0, len(self), ROWS_PER_READ))
+
+    def _writers(self, ids: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._firsts, ids, side="right") - 1
+
+    def _extents(self, ids: np.ndarray) -> np.ndarray:
+        return self._read(ids, [each.extents for each in self.spooled], np.int64)
+
+    def _read(self, ids: np.ndarray, spools: Sequence[Spool], dtype: type[np.generic]) -> np.ndarray:
+        found, writers = np.empty((len(ids), 2), dtype=dtype), self._writers(ids)
+        for number, spool in enumerate(spools):
+            own = writers == number
+            found[own] = spool.read_pairs(ids[own] - self._firsts[number], dtype)
+        return found
+
+    def _spans(self, ids: np.ndarray) -> Iterator[Span]:
+        for number, (start, length) in zip(self._writers(ids).tolist(), self._extents(ids).tolist(), strict=True):
+            yield Span(self.spooled[number].texts, start, length)
+
+
+def _decode(content: bytes) -> str:
+    return content.decode("utf-8", "surrogatepass")
 
 
 class TextWriter:
     """Collects texts one by one in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._spool = Spool(folder)
-        self._lengths = array("q")
-        self._digests = bytearray()
+        self._texts, self._extents, self._digests = Spool(folder), Spool(folder), Spool(folder)
+        self._count = 0
+        self._new_extents, self._new_digests = array("q"), bytearray()
 
     def append(self, text: str) -> None:
         """Write the next text.
@@ -132,29 +141,60 @@ class TextWriter:
             CheckpointError: If the disk is full.
         """
         encoded = text.encode("utf-8", "surrogatepass")
-        self._spool.append(encoded)
-        self._lengths.append(len(encoded))
-        self._digests += digest_text(encoded)
+        start = self._texts.size
+        self._texts.append(encoded)
+        self._note(start, len(encoded), digest_text(encoded))
+
+    def extend(self, parts: Iterable[str]) -> None:
+        """Write the next text, which comes in parts; nothing is kept of one that breaks off.
+
+        Raises:
+            CheckpointError: If the disk is full.
+        """
+        start, digest = self._texts.size, hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for part in parts:
+            encoded = part.encode("utf-8", "surrogatepass")
+            self._texts.append(encoded)
+            digest.update(encoded)
+        self._note(start, self._texts.size - start, digest.digest())
 
     def build(self) -> StoredTexts:
-        """Return all texts written."""
-        self._spool.flush()
-        lengths = np.array(self._lengths, dtype=np.int64)
-        starts = np.cumsum(lengths) - lengths
-        digests = np.frombuffer(bytes(self._digests), dtype=np.uint64).reshape(-1, 2)
-        return StoredTexts([self._spool], np.zeros(len(lengths), np.int32), starts, lengths=lengths, digests=digests)
+        """Return all texts written.
+
+        Raises:
+            CheckpointError: If the disk is full.
+        """
+        self._flush_notes()
+        for spool in (self._texts, self._extents, self._digests):
+            spool.flush()
+        spooled = SpooledTexts(self._texts, self._extents, self._digests, self._count)
+        return StoredTexts([spooled], np.arange(self._count, dtype=_id_type(self._count)))
+
+    def _note(self, start: int, length: int, digest: bytes) -> None:
+        self._new_extents.extend((start, length))
+        self._new_digests += digest
+        self._count += 1
+        if self._count % ROWS_PER_READ == 0:
+            self._flush_notes()
+
+    def _flush_notes(self) -> None:
+        self._extents.append(self._new_extents.tobytes())
+        self._digests.append(bytes(self._new_digests))
+        self._new_extents, self._new_digests = array("q"), bytearray()
+
+
+def _id_type(count: int) -> type[np.generic]:
+    return np.uint32 if count < 2**32 else np.int64
 
 
 def join_stored(parts: Sequence[StoredTexts]) -> StoredTexts:
     """Return the texts of all `parts`, one part after the other."""
-    firsts = np.cumsum([0, *(len(part.spools) for part in parts)])[:-1]
-    ids = [part.spool_ids + np.int32(first) for part, first in zip(parts, firsts, strict=True)]
+    spooled = [each for part in parts for each in part.spooled]
+    kind = _id_type(sum(each.count for each in spooled))
+    firsts = np.cumsum([0, *(sum(each.count for each in part.spooled) for part in parts)])[:-1]
     return StoredTexts(
-        [spool for part in parts for spool in part.spools],
-        np.concatenate(ids),
-        np.concatenate([part.starts for part in parts]),
-        lengths=np.concatenate([part.lengths for part in parts]),
-        digests=np.concatenate([part.digests for part in parts]),
+        spooled,
+        np.concatenate([part.ids.astype(kind) + kind(first) for part, first in zip(parts, firsts, strict=True)]),
     )
 
 
@@ -169,29 +209,17 @@ def join_texts(parts: Sequence[Sequence[str]]) -> Sequence[str]:
     return join_stored(stored) if parts and len(stored) == len(parts) else [text for part in parts for text in part]
 
 
-def digests_of(texts: Sequence[str]) -> np.ndarray:
-    """Return what stands for each text, (texts, 2) uint64."""
+def digests_of(texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """Yield what stands for the texts, (rows, 2) uint64, portion by portion."""
     if isinstance(texts, StoredTexts):
-        return texts.digests
-    joined = b"".join(digest_text(text.encode("utf-8", "surrogatepass")) for text in texts)
-    return np.frombuffer(joined, dtype=np.uint64).reshape(-1, 2)
+        yield from texts.digests()
+    else:
+        joined = b"".join(digest_text(text.encode("utf-8", "surrogatepass")) for text in texts)
+        yield np.frombuffer(joined, dtype=np.uint64).reshape(-1, 2)
 
 
-def bytes_of(texts: Sequence[str]) -> np.ndarray:
-    """Return the bytes of each text in UTF-8, (texts,) int64."""
+def count_bytes(texts: Sequence[str]) -> int:
+    """Return the bytes of all texts in UTF-8."""
     if isinstance(texts, StoredTexts):
-        return texts.lengths
-    return np.array([len(text.encode("utf-8", "surrogatepass")) for text in texts], dtype=np.int64)
-
-
-def number_texts(digests: np.ndarray) -> np.ndarray:
-    """Return for each text the number of the first one that is equal to it, (texts,) int64."""
-    if not len(digests):
-        return np.empty(0, dtype=np.int64)
-    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: of equal texts the first comes first
-    ordered = digests[order]
-    begins = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
-    firsts = order[begins][np.cumsum(begins) - 1]
-    numbers = np.empty(len(digests), dtype=np.int64)
-    numbers[order] = firsts
-    return numbers
+        return sum(int(portion.sum()) for portion in texts.sizes())
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)

@@ -1,9 +1,10 @@
-"""Micro-batches by a budget of token positions: as many rows of like length as fit, dealt out anew in every epoch.
+"""Micro-batches by a budget of token positions: as many rows as fit, dealt out anew in every epoch.
 
-Rows are ordered by length and cut into strata, each of rows whose lengths are close. In every epoch a stratum is
-shuffled and dealt into micro-batches of as many rows as fit when all are as long as its longest; then the micro-batches
-are shuffled, and steps of several are given some of every length. Strata are as wide as `PADDING_AT_MOST` allows: the
-wider, the more rows a row may meet.
+Rows are ordered by length and cut into strata. In every epoch each stratum is shuffled and dealt into micro-batches,
+which are shuffled in turn. What a stratum is depends on what padding costs. Where padded positions are computed, a
+micro-batch is filled from one stratum of rows whose lengths are close; strata are as wide as `PADDING_AT_MOST` allows:
+the wider, the more rows a row may meet. Where they are not (`padding_free`), a stratum has as many rows as there are
+micro-batches, and each gets one row of every stratum: all are alike in rows, in tokens, and in lengths.
 
 The decision worth knowing: what is cut depends on lengths alone, and chance only chooses which rows fill it. So every
 epoch has the same number of micro-batches of the same sizes, and Trainer's schedule is exact. A row over the budget is
@@ -33,14 +34,15 @@ _TOLERANCES = (*(2 ** (-half / 2) for half in range(1, 16)), 0.0)
 
 @dataclass(frozen=True)
 class Strata:
-    """Rows in order of length, longest first, and where they are cut.
+    """Rows in order of length, longest first, and how they are dealt.
 
-    `row_ids` (rows,) and `numbers` (rows,), the stratum of each, are in that order; micro-batch b is the places
-    `starts[b]` up to `starts[b + 1]`, all in one stratum.
+    `row_ids` (rows,) and `numbers` (rows,), the stratum of each, are in that order. `places` (rows,) has each place of
+    it once, micro-batch by micro-batch: micro-batch b is filled from `places[starts[b]:starts[b + 1]]`.
     """
 
     row_ids: np.ndarray
     numbers: np.ndarray
+    places: np.ndarray
     starts: np.ndarray
 
 
@@ -57,6 +59,7 @@ class TokenBatchPlan:
     """How the rows of an epoch are dealt out by a budget; a pure function of what it is made of, and the epoch.
 
     `positions` (rows,) are the token positions each row takes by itself: its length, or its windows times the longest.
+    `padding_free` says that a micro-batch computes the sum of them, rather than its rows times the most of them.
     """
 
     positions: np.ndarray
@@ -64,13 +67,15 @@ class TokenBatchPlan:
     gradient_accumulation_steps: int
     world_size: int
     seed: int
+    padding_free: bool = False
     # the epoch drawn last: every step asks where it stands in it
     _drawn: dict[int, _Epoch] = field(default_factory=dict, repr=False)
 
     @cached_property
     def strata(self) -> Strata:
         """How the rows are cut in every epoch."""
-        return find_strata(self.positions, self.max_tokens_per_batch)
+        find = find_even_strata if self.padding_free else find_strata
+        return find(self.positions, self.max_tokens_per_batch)
 
     @property
     def num_rows(self) -> int:
@@ -171,8 +176,8 @@ class TokenBatchPlan:
         sequence = _deal(of_batches, of_places, per_step=self.micro_batches_per_step)
         sizes = np.diff(strata.starts)[sequence]
         starts = np.concatenate(([0], np.cumsum(sizes)))
-        places = np.repeat(strata.starts[sequence] - starts[:-1], sizes) + np.arange(self.num_rows)
-        return _Epoch(row_ids[places], starts)
+        taken = np.repeat(strata.starts[sequence] - starts[:-1], sizes) + np.arange(self.num_rows)
+        return _Epoch(row_ids[strata.places[taken]], starts)
 
 
 def find_strata(positions: np.ndarray, max_tokens_per_batch: int) -> Strata:
@@ -188,7 +193,23 @@ def find_strata(positions: np.ndarray, max_tokens_per_batch: int) -> Strata:
             break
     sizes = [stop - start for start, stop in bounds]
     starts = [np.arange(start, stop, max_tokens_per_batch // ordered[start]) for start, stop in bounds]
-    return Strata(row_ids, np.repeat(np.arange(len(bounds)), sizes), np.append(np.concatenate(starts), len(ordered)))
+    numbers, places = np.repeat(np.arange(len(bounds)), sizes), np.arange(len(ordered))
+    return Strata(row_ids, numbers, places, np.append(np.concatenate(starts), len(ordered)))
+
+
+def find_even_strata(positions: np.ndarray, max_tokens_per_batch: int) -> Strata:
+    """Return strata of as many rows as there are micro-batches; these are as few as never exceed the budget.
+
+    The most a micro-batch can have is the longest row of each stratum, at most one longest row more than the mean.
+    """
+    row_ids = np.argsort(-positions, kind="stable")
+    ordered = positions[row_ids]
+    counts = range(1, len(ordered) + 1)
+    batches = counts[bisect_left(counts, True, key=lambda count: ordered[::count].sum() <= max_tokens_per_batch)]
+    numbers, dealt = np.divmod(np.arange(len(ordered)), batches)
+    places = np.argsort(dealt, kind="stable")
+    sizes = np.bincount(dealt, minlength=batches)
+    return Strata(row_ids, numbers, places, np.concatenate(([0], np.cumsum(sizes))))
 
 
 def plan_evaluation_by_tokens(

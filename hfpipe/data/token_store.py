@@ -12,6 +12,7 @@ how far its files are on the disk. After a kill the next one goes on from the ma
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,18 @@ from pathlib import Path
 import numpy as np
 
 from hfpipe.data.encoding_documents import DocumentEncoder
-from hfpipe.data.store_files import IDS, MANIFEST_FILE, SIZES, STARTS, check_files, read_json
+from hfpipe.data.store_files import (
+    IDS,
+    MANIFEST_FILE,
+    SIZES,
+    STARTS,
+    TOKENS,
+    check_files,
+    lock_of,
+    map_file,
+    read_json,
+    staging_of,
+)
 from hfpipe.data.store_writing import EntryLock, StreamWriter, write_stream
 from hfpipe.data.text_store import digests_of
 from hfpipe.errors import CheckpointError
@@ -27,9 +39,7 @@ from hfpipe.records.durable import move_folder, remove_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
-TOKENS = "tokens"
 FORMAT = 1
-_PARTIAL, _LOCK = ".partial", ".lock"
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,12 @@ class TokenStore:
     def find(self, request: StreamRequest) -> TokenStream | None:
         """Return an entry that is there whole; its files are mapped, not read, and only their sizes looked at."""
         folder = self.entry(request)
-        return _map(folder, request) if folder is not None and check_files(folder, FORMAT) else None
+        if folder is None or not check_files(folder, FORMAT):
+            return None
+        try:
+            return _map(folder, request)
+        except OSError:  # deleted a moment ago
+            return None
 
     def provide(self, request: StreamRequest) -> TokenStream:
         """Return an entry once every digest has been compared, or made now; by one process at a time.
@@ -76,28 +91,32 @@ class TokenStore:
             return stream_documents(request)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with EntryLock(folder.with_name(f".{folder.name}{_LOCK}")):
+            with EntryLock(lock_of(folder)):
                 if check_files(folder, FORMAT, wholly=True):
                     logger.info("%s: token ids are read from %s", request.name, folder)
+                    (folder / MANIFEST_FILE).touch()  # it was used: what is old is what nobody wants
                 else:
-                    _build(folder, request)
+                    _build_or_leave_nothing(folder, request)
+                return _map(folder, request)
         except (OSError, CheckpointError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error.problems[0])
             text = "%s: token ids are kept in memory, each process its own: %s cannot be written (%s); set HFPIPE_CACHE"
             logger.warning(text, request.name, self.folder, reason)
             return stream_documents(request)
-        return _map(folder, request)
 
     def entry(self, request: StreamRequest) -> Path | None:
         """Return the folder of an entry, there or not; None where nothing tells what a tokenizer does."""
         if request.encoder.content is None:
             return None
+        texts = hashlib.sha256()
+        for portion in digests_of(request.texts):
+            texts.update(portion.tobytes())
         facts = {
             "format": FORMAT,
             "tokenizer": request.encoder.content,
             "separator": request.separator,
             "type": request.encoder.typecode,
-            "texts": hashlib.sha256(np.ascontiguousarray(digests_of(request.texts)).tobytes()).hexdigest(),
+            "texts": texts.hexdigest(),
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:40]
@@ -111,15 +130,23 @@ def stream_documents(request: StreamRequest) -> TokenStream:
     return TokenStream(ids, starts, np.concatenate([part.sizes for part in parts]))
 
 
+def _build_or_leave_nothing(folder: Path, request: StreamRequest) -> None:
+    """Make an entry; where the disk refuses, what there is of it is removed, for a checkpoint needs the room."""
+    try:
+        _build(folder, request)
+    except (OSError, CheckpointError):
+        shutil.rmtree(staging_of(folder), ignore_errors=True)
+        raise
+
+
 def _build(folder: Path, request: StreamRequest) -> None:
-    staging = folder.with_name(f".{folder.name}{_PARTIAL}")
+    staging = staging_of(folder)
     with StreamWriter(staging, itemsize=_dtype(request).itemsize) as writer:
-        done = writer.resume()
-        if done:
+        begun = writer.resume()
+        if begun.tokens:
             logger.info(
-                "%s: %s of %s documents have their token ids already", request.name, f"{done:,}", len(request.texts)
+                "%s: %s token ids are there already, from a process that was stopped", request.name, f"{begun.tokens:,}"
             )
-        begun = (done, writer.tokens)
         for part in write_stream(
             request.texts, request.encoder, separator=request.separator, name=request.name, begun=begun
         ):
@@ -134,10 +161,10 @@ def _build(folder: Path, request: StreamRequest) -> None:
 def _map(folder: Path, request: StreamRequest) -> TokenStream:
     documents = int(read_json(folder / MANIFEST_FILE)["documents"])
     starts, sizes = (
-        np.memmap(folder / name, dtype=np.int64, mode="r") if documents else np.empty(0, dtype=np.int64)
+        map_file(folder / name, np.dtype(np.int64)) if documents else np.empty(0, dtype=np.int64)
         for name in (STARTS, SIZES)
     )
-    return TokenStream(np.memmap(folder / IDS, dtype=_dtype(request), mode="r"), starts, sizes)
+    return TokenStream(map_file(folder / IDS, _dtype(request)), starts, sizes)
 
 
 def _dtype(request: StreamRequest) -> np.dtype:

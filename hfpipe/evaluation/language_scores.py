@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hfpipe.evaluation.intervals import mean_interval
-from hfpipe.evaluation.metrics import exponential
+from hfpipe.evaluation.language_metrics import exponential
 from hfpipe.evaluation.record import MetricRecord, PartRecord
 
 

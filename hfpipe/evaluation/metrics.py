@@ -7,7 +7,6 @@ is computed where the objective is known, not here. The decision worth knowing: 
 rows at hand is left out, for no number would be a true one.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,9 +89,6 @@ PROBABILITY_METRICS: Mapping[str, Mapping[str, Score]] = {
 }
 """Computed besides, by problem, of probabilities instead of predictions."""
 
-LANGUAGE_MODEL: tuple[str, ...] = ("loss", "perplexity", "bits_per_byte")
-"""The names `language_model_metrics` returns."""
-
 PREDICTION_METRICS: Mapping[str, Mapping[str, Score]] = {
     SINGLE_LABEL: {**CLASSIFICATION, **BINARY},
     MULTI_LABEL: MULTI_LABEL_METRICS,
@@ -166,34 +162,6 @@ def _score_class(label: str, predictions: np.ndarray, references: np.ndarray) ->
     true, predicted = references.astype(np.int8), predictions.astype(np.int8)
     values = {name: score(true, predicted) for name, score in BINARY.items()}
     return ClassScore(label, **values, support=int(true.sum()))
-
-
-def language_model_metrics(loss_sum_nats: float, token_count: int, byte_count: int) -> dict[str, float]:
-    """Return `loss` (nats a token), `perplexity` (its exponential) and `bits_per_byte` of a text.
-
-    Bits per byte compares models of different tokenizers (Gao et al. 2020, The Pile, section 3.1).
-    The perplexity of a loss above about 709 nats is infinite: it does not fit a float.
-
-    Args:
-        loss_sum_nats: Sum of the negative log-likelihoods of all predicted tokens.
-        token_count: The predicted tokens.
-        byte_count: UTF-8 bytes of the text those tokens stand for.
-    """
-    assert token_count > 0 and byte_count > 0, "an empty text has no loss"
-    loss = loss_sum_nats / token_count
-    return {
-        "loss": loss,
-        "perplexity": exponential(loss),
-        "bits_per_byte": loss_sum_nats / (math.log(2) * byte_count),
-    }
-
-
-def exponential(value: float) -> float:
-    """Return the exponential, infinite where it does not fit a float."""
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
 
 
 def predict(problem_type: str, logits: np.ndarray) -> np.ndarray:

@@ -20,13 +20,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from hfpipe.config.model_settings import OWN_ATTENTION
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hfpipe.data.cleaning_steps import STEPS
 from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.predict import Treatment, find_problem_type
 from hfpipe.models.adapters import ADAPTER_CONFIG
+from hfpipe.models.allocator import keep_freed_memory
 from hfpipe.models.architectures import CLASSIFIER_CLASSES, LANGUAGE_MODEL_CLASSES, class_names
+from hfpipe.models.attention import supports
 from hfpipe.models.bars import without_weight_bars
 from hfpipe.models.checkpoint_files import find_weights_problem
 from hfpipe.models.foreign_files import CONFIG_FILE, find_problems
@@ -86,6 +89,10 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
     """
     _open_folder(run_dir, "classifier", must_be_done)
     model = _load_model(AutoModelForSequenceClassification, run_dir, torch.float32)
+    if model.device.type == "cpu":
+        keep_freed_memory()
+        if supports(model):
+            model.set_attn_implementation(OWN_ATTENTION)
     tokenizer = _load_tokenizer(run_dir, model.config)
     settings = _read_settings(run_dir, _label_names(model.config))
     if settings.max_seq_length is None:

@@ -15,8 +15,11 @@ from hfpipe.data.columns import ColumnChoice
 from hfpipe.data.parts import DocumentParts, LabelledPart, LabelledParts
 from hfpipe.data.places import Places
 from hfpipe.data.table import Table
+from hfpipe.data.text_store import StoredTexts
 
 TRAIN = "train"
+MOST_BYTES = 50_000_000
+MOST_BYTES_OF_A_TEXT = 10_000_000
 
 
 # compared by identity: its arrays have no truth value
@@ -33,6 +36,16 @@ class InspectedPart:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """The bytes of each text, where they are in files and more than is read for a look; else None."""
+        if not isinstance(self.texts, StoredTexts) or not self.texts:
+            return None
+        # 4 bytes a text: a corpus may have a text a line
+        sizes = np.concatenate([np.minimum(sizes, 2**32 - 1).astype(np.uint32) for sizes in self.texts.sizes()])
+        is_vast = sizes.sum(dtype=np.int64) > MOST_BYTES or sizes.max(initial=0) > MOST_BYTES_OF_A_TEXT
+        return sizes if is_vast else None
 
     @property
     def inputs(self) -> Sequence[Hashable]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hfpipe.errors import ConfigError
 from hfpipe.inspection.balance import count_labels, describe_numbers, find_imbalance
-from hfpipe.inspection.inspected import Inspected
+from hfpipe.inspection.inspected import MOST_BYTES, MOST_BYTES_OF_A_TEXT, Inspected
 from hfpipe.inspection.label_errors import find_label_errors
 from hfpipe.inspection.leaks import find_leaks
 from hfpipe.inspection.lengths import TokenCounts, describe_cuts, describe_lengths, find_truncated
@@ -75,9 +75,6 @@ def inspect_parts(
 
 def _kinds(inspected: Inspected, tokens: TokenCounts | None, *, scope: Scope, seed: int) -> Sequence[_Kind]:
     """Return the kinds, cheap ones first."""
-    characters = inspected.character_count
-    is_large = scope.characters is not None and characters > scope.characters
-    near_is_large = inspected.row_count > scope.near_rows or characters > scope.near_characters
     texts = "personal data, markup, leaks, label errors"
     kinds = [
         _Kind("refused", lambda: find_refusals(inspected)),
@@ -87,10 +84,15 @@ def _kinds(inspected: Inspected, tokens: TokenCounts | None, *, scope: Scope, se
         _Kind("imbalance", lambda: find_imbalance(inspected)),
         _Kind("truncation", lambda: find_truncated(inspected, tokens)),
     ]
-    if is_large:
-        assert scope.characters is not None
-        reason = f"the texts have {characters:,} characters, over {scope.characters:,}; hfpipe inspect looks"
-        return [*kinds, _Kind(texts, lambda: [NotLookedFor(texts, reason)])]
+    vast = [part.name for part in inspected.parts if part.sizes is not None]
+    if scope.characters is not None and vast:
+        why = f"the {' and '.join(vast)} texts have over {MOST_BYTES:,} bytes, or one over {MOST_BYTES_OF_A_TEXT:,}"
+        return [*kinds, _Kind(texts, lambda: [NotLookedFor(texts, f"{why}; hfpipe inspect looks")])]
+    characters = inspected.character_count
+    if scope.characters is not None and characters > scope.characters:
+        too_many = f"the texts have {characters:,} characters, over {scope.characters:,}; hfpipe inspect looks"
+        return [*kinds, _Kind(texts, lambda: [NotLookedFor(texts, too_many)])]
+    near_is_large = inspected.row_count > scope.near_rows or characters > scope.near_characters
     reason = f"{inspected.row_count:,} rows of {characters:,} characters are many; hfpipe inspect looks at up to"
     reason += f" {WHOLE.near_rows:,} rows of {WHOLE.near_characters:,} characters"
     return [

@@ -7,7 +7,7 @@ that any is told is below 1 %. Being sure is not enough: the feature must take a
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 ERROR_LEVEL = 0.01
 # of the error of always saying the commonest class
@@ -29,7 +29,8 @@ class Telling:
 
 def lower_bound(hits: np.ndarray, trials: np.ndarray, level: float) -> np.ndarray:
     """Return the exact one-sided lower bound of a share (Clopper and Pearson 1934)."""
-    bounds = beta.ppf(level, hits, np.maximum(trials - hits + 1, 1))
+    # scipy.stats.beta.ppf, whose module takes a quarter of a second to load
+    bounds = betaincinv(np.maximum(hits, 1), np.maximum(trials - hits + 1, 1), level)
     return np.where(hits > 0, bounds, 0.0)
 
 

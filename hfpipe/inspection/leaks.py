@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
 from tqdm.auto import tqdm
 
 from hfpipe.data.progress import progress_options
@@ -117,6 +116,9 @@ def _examples(codes: np.ndarray, classes: Classes, part: InspectedPart, rows: np
 
 
 def _find_words(inspected: Inspected, rows: np.ndarray, views: Sequence[Classes]) -> Iterator[Finding]:
+    # half a second, which a look at rows without labels does not wait for
+    from sklearn.feature_extraction.text import CountVectorizer
+
     train = inspected.train
     texts = train.whole_texts
     heads = (texts[row][:_READ_CHARACTERS] for row in rows)

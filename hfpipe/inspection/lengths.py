@@ -49,16 +49,23 @@ def count_tokens(inspected: Inspected, tokenizer: "PreTrainedTokenizerBase", rul
 
 
 def describe_lengths(inspected: Inspected, counts: TokenCounts | None) -> tuple[Lengths, ...]:
-    """Return the lengths of each part, in tokens where they were counted, else in words and in characters."""
+    """Return the lengths of each part, in tokens where they were counted, else in words and in characters.
+
+    Texts of a corpus that is not read for that are measured in bytes.
+    """
     if counts is not None:
         return tuple(_summary(name, "tokens", found) for name, found in counts.lengths.items() if len(found))
+    return tuple(found for part in inspected.parts if len(part) for found in _measure(part))
+
+
+def _measure(part: InspectedPart) -> Iterator[Lengths]:
+    sizes = part.sizes
+    if sizes is not None:
+        yield _summary(part.name, "bytes", sizes)
+        return
     measures: Mapping[str, Callable[[str], int]] = {"words": lambda text: len(text.split()), "characters": len}
-    return tuple(
-        _summary(part.name, unit, np.array([measure(text) for text in part.whole_texts], dtype=np.int64))
-        for part in inspected.parts
-        if len(part)
-        for unit, measure in measures.items()
-    )
+    for unit, measure in measures.items():
+        yield _summary(part.name, unit, np.fromiter(map(measure, part.whole_texts), np.int64, len(part)))
 
 
 def describe_cuts(counts: TokenCounts | None) -> tuple[Cut, ...]:

@@ -95,7 +95,7 @@ class NumberRange:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the texts of a part are; `unit` is 'tokens', 'words' or 'characters'."""
+    """How long the texts of a part are; `unit` is 'tokens', 'words', 'characters' or 'bytes'."""
 
     part: str
     unit: str

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 
-from hfpipe.data.duplicates import find_repeats, first_with_text
+from hfpipe.data.duplicates import find_repeats, find_shared, first_with_text
 from hfpipe.inspection.inspected import Inspected, InspectedPart
 from hfpipe.inspection.record import LOOK, SERIOUS, Finding, FoundRow
 from hfpipe.inspection.reporting import PooledRows, found_rows, part_name, plural, severity_by_share
@@ -60,8 +60,10 @@ def find_left_out(inspected: Inspected) -> Iterator[Finding]:
 def find_equal_texts(inspected: Inspected) -> Iterator[Finding]:
     """Yield texts that stand twice in a part, with the same label and with different ones."""
     for part in inspected.parts:
-        first = first_with_text(part.inputs)
         conflicting, duplicate = find_repeats(part.inputs, part.answers)
+        if not (len(conflicting) or len(duplicate)):
+            continue
+        first = first_with_text(part.inputs)
         if len(conflicting):
             yield _conflicts(inspected, part, conflicting, first)
         if len(duplicate):
@@ -79,20 +81,23 @@ def find_equal_texts(inspected: Inspected) -> Iterator[Finding]:
 def find_shared_texts(inspected: Inspected) -> Iterator[Finding]:
     """Yield texts of later parts that stand in an earlier one, character by character."""
     for index, part in enumerate(inspected.parts):
-        earlier = PooledRows(inspected.parts[:index])
+        earlier, inputs = PooledRows(inspected.parts[:index]), part.inputs
+        rows = find_shared(inputs, [other.inputs for other in earlier.parts]).tolist()
+        if not rows:
+            continue
+        wanted = {inputs[row] for row in rows}
         places: dict[Hashable, int] = {}
         for row, text in enumerate(text for other in earlier.parts for text in other.inputs):
-            places.setdefault(text, row)
-        shared = [(row, places[text]) for row, text in enumerate(part.inputs) if text in places]
-        if not shared:
-            continue
+            if text in wanted:  # the others may be more than fit into memory
+                places.setdefault(text, row)
+        shared = [(row, places[inputs[row]]) for row in rows]
         notes = ((row, _told_shared(part, row, earlier, other)) for row, other in shared)
         names = " or ".join(other.name for other in earlier.parts)
         detail = f"equal in every character to a text of {names}"
         remedy = "remove them from one of the files; training leaves them out, so that scores stay honest"
         severity = severity_by_share(len(shared) / len(part), look=0.0, serious=0.05)
-        title, rows = f"{part.name} texts that stand in {names} too", found_rows(part, notes)
-        yield Finding("shared_text", severity, part.name, title, len(shared), len(part), detail, remedy, rows)
+        title, told = f"{part.name} texts that stand in {names} too", found_rows(part, notes)
+        yield Finding("shared_text", severity, part.name, title, len(shared), len(part), detail, remedy, told)
 
 
 def _told_shared(part: InspectedPart, row: int, earlier: PooledRows, other: int) -> str:

@@ -66,11 +66,14 @@ def check_causal(settings: ModelSettings, model: PreTrainedModel) -> None:
         raise ConfigError(Problem(key, name, rule, "choose an architecture that only looks back"))
 
 
-def check_causal_config(settings: ModelSettings, config: PreTrainedConfig) -> None:
-    """Raise a ConfigError where a model of `config` is not causal or does not run; one is made with random weights."""
+def draft_causal_lm(settings: ModelSettings, config: PreTrainedConfig) -> PreTrainedModel:
+    """Return a model of `config` with random weights, to be asked what it can do; no random numbers are drawn.
+
+    Raises:
+        ConfigError: If transformers makes no causal language model of `config`.
+    """
     with torch.random.fork_rng(devices=[]):
-        model = _new_model(settings, copy.deepcopy(config))
-    check_causal(settings, model)
+        return _new_model(settings, copy.deepcopy(config))
 
 
 @torch.no_grad()

@@ -43,6 +43,13 @@ def fast_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def find_product_type() -> torch.dtype | None:
+    """Return the type in which oneDNN multiplies float32 tensors on a CPU here, None where another library does."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return None if torch.get_float32_matmul_precision() == "highest" else torch.float32
+
+
 @functools.cache
 def _is_onednn_better() -> bool:
     return _MKL_IS_SLOW_ON in _read_cpuinfo() and _keeps_float32()

@@ -3,7 +3,7 @@
 Byte-level because it has no unknown token: every text can be encoded, and bits per byte are defined.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,18 @@ def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
 
 
 def train_tokenizer(
-    texts: Sequence[str], vocab_size: int, *, show_progress: bool, marks_texts: bool = False
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    show_progress: bool,
+    marks_texts: bool = False,
+    count: int | None = None,
 ) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE of at most `vocab_size` tokens, `<|endoftext|>` and `<|pad|>` included.
 
     Where it `marks_texts`, `<|endoftext|>` stands before and behind each of them: heads of encoders look at the first
-    token, those of causal models at the last one, and the texts of a pair are told apart.
+    token, those of causal models at the last one, and the texts of a pair are told apart. A text may come in parts that
+    begin with the white space behind a word. `count`, the number of texts, is for the progress bar.
     """
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -105,7 +111,7 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=show_progress,
     )
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.train_from_iterator(texts, trainer, length=count)
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     if marks_texts:
         mark, mark_id = END_OF_TEXT, tokenizer.token_to_id(END_OF_TEXT)

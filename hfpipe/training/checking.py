@@ -65,15 +65,19 @@ def check(config: RunConfig) -> CheckReport:
     opening = draft.attempt(lambda: _check_output_dir(draft))
     if opening is None or opening.kind != "done":
         draft.attempt(lambda: check_token(config))
-    plan = draft.attempt(lambda: find_plan(config))
-    if plan is not None:
-        draft.lines.append(f"device {device.type}, mixed precision {plan.precision}")
-        draft.lines.append(str(plan))
+    draft.plan = draft.attempt(lambda: find_plan(config))
+    if draft.plan is not None:
+        draft.lines.append(f"device {device.type}, mixed precision {draft.plan.precision}")
+    told = len(draft.lines)
     survey = _find_survey(config)(draft)
+    if draft.plan is not None:
+        # the run tells it once it has asked its model
+        draft.plan = settle_model(draft.plan, survey.outlined.model) if survey.outlined is not None else draft.plan
+        draft.lines.insert(told, str(draft.plan))
     if opening is not None:
         _check_cut(draft, opening)
         _check_files(draft, survey, opening)
-    _check_steps(draft, survey, plan)
+    _check_steps(draft, survey)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
 
 
@@ -128,7 +132,7 @@ def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
     draft.attempt(lambda: check_same_files(began, given))
 
 
-def _check_steps(draft: Draft, survey: Survey, plan: PerformancePlan | None) -> None:
+def _check_steps(draft: Draft, survey: Survey) -> None:
     """Find steps, disk and memory, as far as data and model are known."""
     if survey.outlined is not None:
         name = type(survey.outlined.model).__name__
@@ -136,7 +140,10 @@ def _check_steps(draft: Draft, survey: Survey, plan: PerformancePlan | None) -> 
         draft.lines.append(f"{name}: {counts}")
     if survey.lengths is None:
         return
-    schedule = plan_schedule(draft.config, survey.lengths, window_length=survey.window_length)
+    padding_free = draft.plan is not None and bool(draft.plan.padding_free)
+    schedule = plan_schedule(
+        draft.config, survey.lengths, window_length=survey.window_length, padding_free=padding_free
+    )
     lines = schedule.stream_lines() if survey.is_stream else schedule.lines(unit=survey.unit, note=survey.note)
     draft.lines += lines
     rows, window = schedule.plan.num_rows, schedule.plan.rows_per_step
@@ -145,8 +152,8 @@ def _check_steps(draft: Draft, survey: Survey, plan: PerformancePlan | None) -> 
         draft.lines.append(f"warning: {told}: every epoch is one short step")
     if survey.outlined is not None:
         _check_disk(draft, survey.outlined, schedule)
-        if survey.fits and plan is not None:
-            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=plan)
+        if survey.fits and draft.plan is not None:
+            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=draft.plan)
 
 
 def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
@@ -184,7 +191,6 @@ def _check_memory(
         fused_loss=bool(plan.fused_loss),
     )
     evaluation = StepShape(*_find_largest(config, survey.evaluated, scored, window_length=length), plan.precision)
-    settle_model(plan, outlined.model)
     peaks = _trace(draft, survey, outlined=outlined, training=training, evaluation=evaluation)
     if peaks is None:
         return

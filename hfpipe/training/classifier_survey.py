@@ -1,5 +1,6 @@
 """A fine-tuning run surveyed: all texts are read and tokenized as the run will, the model is built without weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -23,9 +24,11 @@ from hfpipe.training.objectives import (
     build_classification_objective,
     plain_classification_objective,
 )
+from hfpipe.training.plan import FLASH
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
 from hfpipe.training.schedule import find_window_length
-from hfpipe.training.surveys import Draft, Survey
+from hfpipe.training.settling import settle_model, settle_padding
+from hfpipe.training.surveys import PROBED_PARAMETERS, Draft, Survey
 from hfpipe.training.tasks import check_metric
 from hfpipe.training.text_tokenizers import draft_text_tokenizer
 
@@ -105,7 +108,19 @@ def _survey_model(
     model_config = outlined.model.config
     fits = draft.holds(lambda: check_max_seq_length(config, model_config, tokenizer))
     limit = draft.attempt(lambda: find_length_limit(model_config, tokenizer))
+    if fits and outlined.parameters <= PROBED_PARAMETERS:
+        _survey_padding(draft, build)
     return replace(survey, outlined=outlined, fits=fits), limit or UNLIMITED
+
+
+def _survey_padding(draft: Draft, build: Callable[[], PreTrainedModel]) -> None:
+    """Ask a model with random weights whether its layers can leave padding out, as the run will."""
+    # kernels of a GPU do not run on weights that lie elsewhere
+    if draft.plan is None or not draft.plan.padding_free or draft.plan.attention == FLASH:
+        return
+    model, place = build(), draft.config.place("padding_free")
+    settled = settle_model(draft.plan, model)
+    draft.plan = draft.attempt(lambda: settle_padding(settled, model, place=place)) or settled
 
 
 def _survey_texts(

@@ -16,8 +16,16 @@ from hfpipe.data.commits import pin_commits
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
 from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import DataError, Problem
-from hfpipe.models.adapters import outline_adapter
-from hfpipe.models.causal import check_causal_config, check_fit, new_config, outline_causal_lm, read_causal_config
+from hfpipe.models.adapters import add_adapter, outline_adapter
+from hfpipe.models.causal import (
+    check_causal,
+    check_fit,
+    draft_causal_lm,
+    new_config,
+    outline_causal_lm,
+    read_causal_config,
+)
+from hfpipe.models.document_masks import check_document_masks
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.records.launches import begins_anew
 from hfpipe.training.datasets import Batch
@@ -27,12 +35,11 @@ from hfpipe.training.mixture_survey import survey_mixture
 from hfpipe.training.objectives import build_causal_lm_objective
 from hfpipe.training.packing import build_packer
 from hfpipe.training.preparation import RowsByPart, count_bytes, describe_blocks
-from hfpipe.training.surveys import Draft, Survey
+from hfpipe.training.settling import foresee_loss, settle_model
+from hfpipe.training.surveys import PROBED_PARAMETERS, Draft, Survey
 
 SAMPLED_TEXTS = 2_000
 SAMPLED_CHARACTERS = 20_000_000
-PROBED_PARAMETERS = 200_000_000
-"""Models up to this size are made with random weights to see whether they are causal: 0.8 GB for seconds."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +132,30 @@ def survey_model(
 
     outlined = draft.attempt(lambda: (outline_adapted if config.model.use_peft else outline)(build, device))
     if outlined is not None and fits:
-        fits = _survey_causality(draft, known, parameters=outlined.parameters)
+        fits = _survey_abilities(draft, known, parameters=outlined.parameters)
     return replace(survey, outlined=outlined, fits=fits)
 
 
-def _survey_causality(draft: Draft, model_config: PreTrainedConfig, *, parameters: int) -> bool:
+def _survey_abilities(draft: Draft, model_config: PreTrainedConfig, *, parameters: int) -> bool:
+    """Ask a model with random weights what the run will ask: is it causal, has it document masks, which loss."""
+    config, settings = draft.config, draft.config.model
     if parameters > PROBED_PARAMETERS:
-        draft.lines.append(f"over {PROBED_PARAMETERS:,} parameters: only the run asks whether the model is causal")
+        asked = "whether the model is causal, tells documents apart and has a plain head"
+        draft.lines.append(f"over {PROBED_PARAMETERS:,} parameters: only the run asks {asked}")
         return True
-    return draft.holds(lambda: check_causal_config(draft.config.model, model_config))
+    model = draft.attempt(lambda: draft_causal_lm(settings, model_config))
+    if model is None or not draft.holds(lambda: check_causal(settings, model)):
+        return False
+    if draft.plan is None:
+        return True
+    adapted, place = add_adapter(settings, model), config.place("fused_loss")
+    settled = settle_model(draft.plan, adapted)
+    if not config.data.cross_document_attention and not draft.holds(lambda: check_document_masks(settings, adapted)):
+        return False
+    # kernels of a GPU do not run on weights that lie elsewhere
+    if str(adapted.config._attn_implementation).partition("_")[0] != "flash":
+        draft.plan = draft.attempt(lambda: foresee_loss(settled, adapted, place=place)) or settled
+    return True
 
 
 def _read_model_config(config: RunConfig, tokenizer: PreTrainedTokenizerBase, sample: Sample) -> PreTrainedConfig:

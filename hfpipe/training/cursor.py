@@ -19,9 +19,23 @@ from hfpipe.training.session import Session
 
 ROWS_PER_EPOCH = "rows_per_epoch"
 MICRO_BATCHES_PER_EPOCH = "micro_batches_per_epoch"
+PADDING_FREE_BATCHES = "padding_free_batches"
+"""Key of a record: whether a budget of tokens was filled with texts of any length, by those that hold a token."""
 _NAMES = {ROWS_PER_EPOCH: "rows of an epoch", MICRO_BATCHES_PER_EPOCH: "micro-batches of an epoch"}
 _OTHER_ORDER = "the run began with {:,}, so the order of the rows would be another one"
 _REMEDY = "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
+
+
+def find_dealing(session: Session, *, padding_free: bool) -> bool:
+    """Return whether batches by tokens need not be of like length; a run that goes on deals them as it began.
+
+    So it does where this machine computes padding again: its batches are then larger than the budget.
+
+    Raises:
+        CheckpointError: If the record cannot be read.
+    """
+    run = read_run(session.directory)
+    return bool(run.get(PADDING_FREE_BATCHES, False)) if MICRO_BATCHES_PER_EPOCH in run else padding_free
 
 
 def check_order(session: Session, plan: Plan) -> None:
@@ -51,8 +65,12 @@ def check_order(session: Session, plan: Plan) -> None:
 def _describe(plan: Plan) -> dict[str, float]:
     """Return what the record says of the order of `plan`; nothing of a stream."""
     if isinstance(plan, TokenBatchPlan):
-        batches = {MICRO_BATCHES_PER_EPOCH: plan.global_micro_batches, MEAN_ROWS: plan.mean_rows_per_step}
-        return {ROWS_PER_EPOCH: plan.num_rows, **batches}
+        return {
+            ROWS_PER_EPOCH: plan.num_rows,
+            MICRO_BATCHES_PER_EPOCH: plan.global_micro_batches,
+            MEAN_ROWS: plan.mean_rows_per_step,
+            PADDING_FREE_BATCHES: plan.padding_free,
+        }
     return {} if plan.in_order else {ROWS_PER_EPOCH: plan.num_rows}
 
 

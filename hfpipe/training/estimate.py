@@ -81,7 +81,10 @@ class StepShape:
     """Whether a step has several micro-batches: the gradients of one are then there while the next is computed."""
     gradient_checkpointing: bool = False
     fused_loss: bool = False
-    """Whether the loss is computed in the head, where that is a plain one; logits are then never whole."""
+    """Whether the loss is computed in the head, where that is a plain one; logits are then never whole.
+
+    Rows are counted with their padding: where layers compute none (`padding_free`), the peak is an upper bound.
+    """
 
 
 def count_optimizer_bytes(trained: Iterable[torch.nn.Parameter], optim: str) -> int:

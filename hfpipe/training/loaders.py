@@ -21,12 +21,18 @@ from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.workers import NotedRows, QuietLoader, start_worker
 
 
-def build_plan(rows: Rows, args: TrainingArguments, *, max_tokens_per_batch: int | None = None) -> Plan:
-    """Return the batch plan of a training run; the world is the one that really started."""
+def build_plan(
+    rows: Rows, args: TrainingArguments, *, max_tokens_per_batch: int | None = None, padding_free: bool = False
+) -> Plan:
+    """Return the batch plan of a training run; the world is the one that really started.
+
+    `padding_free` says that what is to fit into `max_tokens_per_batch` are tokens alone.
+    """
     if max_tokens_per_batch is not None:
         assert isinstance(rows, LabelledRows), "the setting is one of fine-tuning"
         steps, processes = args.gradient_accumulation_steps, args.world_size
-        return TokenBatchPlan(rows.positions, max_tokens_per_batch, steps, processes, args.seed)
+        positions = rows.lengths if padding_free else rows.positions
+        return TokenBatchPlan(positions, max_tokens_per_batch, steps, processes, args.seed, padding_free)
     return BatchPlan(
         num_rows=len(rows),
         per_device_batch_size=args.per_device_train_batch_size,

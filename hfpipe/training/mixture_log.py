@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfpipe.evaluation.metrics import language_model_metrics
+from hfpipe.evaluation.language_metrics import language_model_metrics
 from hfpipe.training.evaluation_loop import Outcome
 from hfpipe.training.mixed_rows import MixedBlocks, find_sources_of
 

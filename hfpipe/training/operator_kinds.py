@@ -1,9 +1,9 @@
 """Operators of a traced step sorted by kind of work, by their names, and the time that none of them has.
 
 An operator counts by its own time, without that of the operators it calls, so each moment counts once; the backward
-pass is made of the same operators and needs no rule of its own. What happens inside the optimizer's step and inside the
-loader belongs to these. What has no rule is told as other operators, and what no operator has, the rest of the
-wall clock, as Python and framework.
+pass is made of the same operators and needs no rule of its own. What happens inside the optimizer's step, the loader,
+our attention, our dropout and the fused loss belongs to these. What has no rule is told as other operators, and what no
+operator has, the rest of the wall clock, as Python and framework.
 """
 
 import re
@@ -26,20 +26,27 @@ KINDS = (MATRIX, ATTENTION, LOSS, ACTIVATION, RANDOM, OPTIMIZER, DATA, MOVING, O
 _RANGES: Mapping[str, str] = {
     OPTIMIZER: r"Optimizer\.|.*_foreach_norm|.*clip_grad",
     DATA: r"enumerate\(DataLoader\)",
+    # our own passes, forward and backward, with all that happens in them: a head and its fused loss are one
+    ATTENTION: r"_MatrixAttention",
+    LOSS: r"_SummedCrossEntropy",
+    RANDOM: r"_Dropped",
 }
 
 # Searched in this order in the name without its namespace; the first that is found decides.
 _NAMES: Mapping[str, str] = {
-    RANDOM: r"dropout|bernoulli|rand|uniform|normal_|exponential_",
+    # quick dropout makes its numbers by shifts
+    RANDOM: r"dropout|bernoulli|rand|uniform|normal_|exponential_|bitwise_(xor|(left|right)_shift)",
     LOSS: r"log_softmax|nll_loss|cross_entropy|binary_cross|mse_loss|logsumexp|logaddexp",
     OPTIMIZER: r"^_?fused_adam|^_fused|foreach|addcdiv|addcmul|lerp",
     # products of batches of matrices are those of queries, keys and values; layers multiply by one matrix
     ATTENTION: r"scaled_dot_product|attention|flash|softmax|^bmm$|baddbmm",
-    ACTIVATION: r"norm|gelu|silu|relu|tanh|sigmoid|^erf$|rsqrt|^var|^pow",
+    ACTIVATION: r"norm|gelu|silu|relu|tanh|sigmoid|^erf$|rsqrt|^var|^pow|^threshold|^clamp_min",
     MATRIX: r"^(add)?mm$|addmm|linear|matmul|einsum|conv|gemm|^mv$|^dot$|lstm|gru|mkldnn_rnn",
     MOVING: (
         r"copy|^to$|^_to_copy$|clone|cat$|^add|^sub|^mul|^div|^neg|^sum|^mean|fill|zero|where|masked|eq|^ne$|^g[te]$"
         r"|^l[te]$|bitwise|logical|^any$|^all$|^abs$|^exp$|^log$|^sqrt$|^empty|^ones|^arange|^full|contiguous|^detach"
+        r"|^index|^gather|^scatter|^embedding|^select|^slice|^t$|^transpose|^permute|view|^as_strided|^expand|^reshape"
+        r"|^narrow|^split|^unbind|^chunk|squeeze|^clamp|^max|^min|^amax|^resize"
     ),
 }
 

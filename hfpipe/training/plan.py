@@ -20,7 +20,7 @@ from transformers.utils import is_flash_attn_2_available, is_liger_kernel_availa
 from hfpipe.config import RunConfig
 from hfpipe.config.given import Origin
 from hfpipe.config.model_settings import OWN_ATTENTION
-from hfpipe.config.sections import PRETRAIN
+from hfpipe.config.sections import FINETUNE, PRETRAIN
 from hfpipe.errors import CheckpointError, ConfigError, Problem
 from hfpipe.models.hardware import has_bfloat16
 from hfpipe.records.opening import read_begun
@@ -31,6 +31,7 @@ PERFORMANCE_PLAN = "performance_plan"
 """Key of a record: each choice with its value, its origin, and why it is not what was planned, if it is not."""
 PLANNED = "plan"
 FLASH = "flash_attention_2"
+PADDING_FREE = "padding_free"
 
 _SETTINGS: Mapping[str, str] = {
     "attention": "attn_implementation",
@@ -41,6 +42,8 @@ _SETTINGS: Mapping[str, str] = {
     "liger": "use_liger_kernel",
     "tf32": "tf32",
     "workers": "dataloader_num_workers",
+    # the last one: it follows from those before
+    PADDING_FREE: PADDING_FREE,
 }
 """The setting that overrides a choice; the precision has two, and the launcher's."""
 
@@ -58,7 +61,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class PerformancePlan:
-    """How a run computes. `attention` None is what transformers chooses, `fused_loss` None a task that has none.
+    """How a run computes. `attention` None is what transformers chooses; None elsewhere is for a task without it.
 
     `origins` tells by name who decided, `plan` where nobody did, and `reasons` why a choice is not what it would be.
     """
@@ -67,6 +70,7 @@ class PerformancePlan:
     attention: str | None
     quick_dropout: bool
     fused_loss: bool | None
+    padding_free: bool | None
     compile: bool
     optim: str
     liger: bool
@@ -74,11 +78,6 @@ class PerformancePlan:
     workers: int
     origins: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def attention_in_evaluation(self) -> str | None:
-        """The attention where no gradient is wanted."""
-        return "sdpa" if self.attention == OWN_ATTENTION else self.attention
 
     def __str__(self) -> str:
         told = [
@@ -142,7 +141,9 @@ def resolve_plan(
     recorded = _read_choices(config, begun)
     for name, key in _SETTINGS.items():
         given, origin = _find_given(config, key)
-        impossible = _find_obstacle(name, recorded.get(name) if given is None else given, hardware, precision)
+        if name == PADDING_FREE and config.recipe == FINETUNE:
+            values[name] = not _find_obstacle(name, True, hardware, values)
+        impossible = _find_obstacle(name, recorded.get(name) if given is None else given, hardware, values)
         if given is not None:
             values[name], origins[name] = given, origin
             problems += [Problem(config.place(key), str(given).lower(), impossible, "remove it")] if impossible else []
@@ -189,24 +190,31 @@ def _plan_for(config: RunConfig, hardware: Hardware, precision: Precision) -> di
         # what is left in float32 beside bfloat16; without that, float32 was asked for
         "tf32": on_cuda and precision == "bf16",
         "workers": 0,
+        PADDING_FREE: None,
     }
 
 
 def _plan_loss(config: RunConfig, hardware: Hardware, precision: Precision) -> bool | None:
     if config.recipe != PRETRAIN:
         return None
-    return hardware.device in ("cpu", "cuda") and not _find_obstacle("fused_loss", True, hardware, precision)
+    chosen = {"precision": precision}
+    return hardware.device in ("cpu", "cuda") and not _find_obstacle("fused_loss", True, hardware, chosen)
 
 
-def _find_obstacle(name: str, value: object, hardware: Hardware, precision: Precision) -> str:
-    """Return why `value` of a choice cannot be had here, '' where it can; other kinds of attention are not judged."""
+def _find_obstacle(name: str, value: object, hardware: Hardware, chosen: Mapping[str, Any]) -> str:
+    """Return why `value` of a choice cannot be had here, '' where it can; other kinds of attention are not judged.
+
+    `chosen` are the choices before it.
+    """
+    if (name, value) == (PADDING_FREE, True):
+        return _find_padding_obstacle(hardware, chosen)
     obstacles: Mapping[tuple[str, object], tuple[bool, str]] = {
         ("attention", OWN_ATTENTION): (hardware.device != "cpu", "is for CPUs"),
         ("attention", FLASH): (not hardware.has_flash_attention, "needs a GPU and the package flash-attn"),
         ("liger", True): (not hardware.has_liger, "needs a GPU and the package liger-kernel"),
         ("tf32", True): (not (hardware.device == "cuda" and hardware.has_bfloat16), "needs a GPU that has it"),
         ("fused_loss", True): (
-            hardware.is_sharded or precision == "fp16",
+            hardware.is_sharded or chosen["precision"] == "fp16",
             "needs weights that are whole: the launcher shards them"
             if hardware.is_sharded
             else "float16 cannot hold its gradients, which are scaled afterwards",
@@ -216,15 +224,27 @@ def _find_obstacle(name: str, value: object, hardware: Hardware, precision: Prec
     return rule if is_in_the_way else ""
 
 
+def _find_padding_obstacle(hardware: Hardware, chosen: Mapping[str, Any]) -> str:
+    if chosen["attention"] not in (OWN_ATTENTION, FLASH):
+        return f"needs attn_implementation: {OWN_ATTENTION} on a CPU, {FLASH} on a GPU"
+    if hardware.is_sharded:
+        return "needs layers that are whole: the launcher shards them"
+    return "is for models that are not compiled" if chosen["compile"] else ""
+
+
 def _read_choices(config: RunConfig, begun: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was chosen for a run when it began; what its user had decided then is chosen anew."""
     if not begun:
         return {}
+    loss, padding_free = (False if config.recipe == recipe else None for recipe in (PRETRAIN, FINETUNE))
+    later = {PADDING_FREE: padding_free}
     if PERFORMANCE_PLAN not in begun:  # a version that had none
-        loss = False if config.recipe == PRETRAIN else None
-        return {"attention": None, "quick_dropout": False, "fused_loss": loss, "liger": False, "tf32": False}
+        return {"attention": None, "quick_dropout": False, "fused_loss": loss, "liger": False, "tf32": False} | later
     plan = begun[PERFORMANCE_PLAN]
-    return {name: plan[name]["value"] for name in _SETTINGS if name in plan and plan[name]["origin"] == PLANNED}
+    before = {name: value for name, value in later.items() if name not in plan}  # a version without that choice
+    return before | {
+        name: plan[name]["value"] for name in _SETTINGS if name in plan and plan[name]["origin"] == PLANNED
+    }
 
 
 def _find_given(config: RunConfig, key: str) -> tuple[Any, str]:
@@ -238,7 +258,7 @@ def _origin(config: RunConfig, key: str) -> str:
 
 
 def _tell(plan: PerformancePlan) -> list[tuple[str, str]]:
-    own = f"attention {plan.attention} (matrix products in training, {plan.attention_in_evaluation} in evaluation)"
+    own = f"attention {plan.attention} (matrix products where these pay, elsewhere sdpa)"
     other = "as transformers chooses" if plan.attention is None else plan.attention
     attention = own if plan.attention == OWN_ATTENTION else f"attention {other}"
     loss = {None: "", True: "fused loss", False: "plain loss"}[plan.fused_loss]
@@ -248,6 +268,7 @@ def _tell(plan: PerformancePlan) -> list[tuple[str, str]]:
         ("attention", attention),
         ("quick_dropout", "quick dropout" if plan.quick_dropout else "dropout of torch"),
         ("fused_loss", loss),
+        (PADDING_FREE, {None: "", True: "padding-free", False: "padded batches"}[plan.padding_free]),
         ("liger", "Liger kernels" if plan.liger else ""),
         ("compile", "compiled" if plan.compile else "not compiled"),
         ("optim", f"optimizer {plan.optim}"),

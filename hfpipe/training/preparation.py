@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ from hfpipe.config.decays import read_decay
 from hfpipe.data.accounting import DataSummary
 from hfpipe.data.mixture import find_source_ids
 from hfpipe.data.parts import LabelledPart, LabelledParts
+from hfpipe.data.stretches import cut_texts
 from hfpipe.data.tokens import LengthRule, find_length_rule, tokenize_texts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.checkpoint_files import find_commit
@@ -23,6 +24,7 @@ from hfpipe.records.durable import publish_files, remove_folder
 from hfpipe.records.run_directory import STAGING
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
+from hfpipe.training.cursor import find_dealing
 from hfpipe.training.datasets import BlockRows, LabelledRows, Rows
 from hfpipe.training.lengths import describe_kept
 from hfpipe.training.mixed_rows import MixedRows
@@ -30,7 +32,7 @@ from hfpipe.training.room import check_room
 from hfpipe.training.row_sources import RowSources
 from hfpipe.training.schedule import describe_steps, find_window_length
 from hfpipe.training.session import Session, fingerprint_of
-from hfpipe.training.settling import record_plan, settle_loss, settle_model
+from hfpipe.training.settling import record_plan, settle_loss, settle_model, settle_padding
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
@@ -123,7 +125,10 @@ def prepare_tokenizer(session: Session, texts: Sequence[str], *, marks_texts: bo
             size, count = f"{settings.vocab_size:,}", f"{len(texts):,}"
             logger.info("training a byte-level BPE of %s tokens on %s texts", size, count)
             shows = not session.args.disable_tqdm
-            tokenizer = train_tokenizer(texts, settings.vocab_size, show_progress=shows, marks_texts=marks_texts)
+            stretches = (stretch.text for stretch in cut_texts(texts, " \t\n\r"))
+            tokenizer = train_tokenizer(
+                stretches, settings.vocab_size, show_progress=shows, marks_texts=marks_texts, count=len(texts)
+            )
             if len(tokenizer) < settings.vocab_size:
                 logger.info("the texts gave %s tokens: they hold no more pairs to join", f"{len(tokenizer):,}")
             _publish_tokenizer(tokenizer, session.directory)
@@ -152,16 +157,19 @@ def build_trainer(
     """Return the trainer of this run, its model set as the performance plan says, and log what a step consists of.
 
     Raises:
-        ConfigError: If the user asks for a loss or for document masks that the model does not have.
+        ConfigError: If the user asks for a loss, document masks or layers without padding that the model does not have.
         CheckpointError: If the disk has no room for two checkpoints and the finished model.
     """
     performance = settle_model(session.plan, model)
+    place = session.config.place("padding_free")
+    performance = settle_padding(performance, model, place=place, device=session.args.device)
     if not session.config.data.cross_document_attention:
         check_document_masks(session.model, model)
+    padding_free = find_dealing(session, padding_free=bool(performance.padding_free))
     trainer = PlannedTrainer(
         model,
         session.args,
-        task=task,
+        task=replace(task, padding_free=padding_free),
         train_rows=rows.train,
         validation_rows=rows.validation,
         tokenizer=tokenizer,

@@ -37,7 +37,7 @@ def find_window_length(config: RunConfig) -> int | None:
 
 
 def measure_padding(plan: Plan, lengths: np.ndarray, *, window_length: int | None) -> float:
-    """Return the share of positions computed in the first epoch that hold no token; fillers count as none."""
+    """Return the share of positions in the batches of the first epoch that hold no token; fillers count as none."""
     positions = 0
     for rank in range(plan.world_size):
         batches = (lengths[row_ids] for row_ids in plan.micro_batches(0, rank) if row_ids != [FILLER])
@@ -53,8 +53,10 @@ def describe_steps(plan: Plan, rows: Rows, *, window_length: int | None) -> str:
     if not isinstance(plan, TokenBatchPlan):
         return f"rows_per_step {plan.rows_per_step:,} = {plan.rows_at_once:,} rows x {counts}; {steps}"
     size = f"{plan.tokens_per_step:,} = {plan.max_tokens_per_batch:,} positions x {counts}"
-    padding = 100 * measure_padding(plan, rows.lengths, window_length=window_length)
     mean = f"{plan.mean_rows_per_step:,.1f} rows on average"
+    if plan.padding_free:
+        return f"tokens_per_step {size}, padding not counted, {mean}; {steps}"
+    padding = 100 * measure_padding(plan, rows.lengths, window_length=window_length)
     return f"tokens_per_step {size}, {mean}; {steps}, padding {padding:.1f} %"
 
 
@@ -63,12 +65,14 @@ class Schedule:
     """A batch plan and the optimizer steps taken through it; `lengths` (rows,) are the tokens of training rows.
 
     `window_length` is that of a full window where rows are several, all but the last of a row being full.
+    `padding_free` says that layers leave padding out.
     """
 
     plan: Plan
     total_steps: int
     lengths: np.ndarray
     window_length: int | None = None
+    padding_free: bool = False
 
     @property
     def epochs(self) -> float:
@@ -93,7 +97,7 @@ class Schedule:
         return int(self.lengths.sum())
 
     def padding_share(self) -> float:
-        """Return the share of positions computed in the first epoch that hold no token."""
+        """Return the share of positions in the batches of the first epoch that hold no token."""
         return measure_padding(self.plan, self.lengths, window_length=self.window_length)
 
     def lines(self, *, unit: str, note: str = "") -> Iterator[str]:
@@ -105,7 +109,10 @@ class Schedule:
         mean = self.tokens_per_epoch / plan.steps_per_epoch
         counts = f"{self.tokens_per_epoch:,} an epoch, {self.total_tokens:,} in total, {mean:,.0f} a step on average"
         yield f"tokens: {counts}{note}"
-        yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
+        if self.padding_free:
+            yield "padding: none in the layers (padding_free)"
+        else:
+            yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
 
     def stream_lines(self) -> Iterator[str]:
         """Yield what is known of the schedule of a stream, of which one step is planned, one fact a line."""
@@ -126,19 +133,24 @@ class Schedule:
         return f"rows_per_step {plan.rows_per_step:,} = {factors}; a row is a {unit}"
 
 
-def plan_schedule(config: RunConfig, lengths: np.ndarray, *, window_length: int | None = None) -> Schedule:
+def plan_schedule(
+    config: RunConfig, lengths: np.ndarray, *, window_length: int | None = None, padding_free: bool = False
+) -> Schedule:
     """Return the schedule of a run over training rows of so many tokens each, (rows,), in windows or not."""
-    plan = _plan(config, lengths, window_length=window_length)
+    positions = lengths if padding_free else count_positions(lengths, window_length)
+    plan = _plan(config, positions, padding_free=padding_free)
     total_steps = plan.total_steps(find_argument(config, "num_train_epochs"), find_argument(config, "max_steps"))
-    return Schedule(plan, total_steps, lengths, window_length)
+    return Schedule(plan, total_steps, lengths, window_length, padding_free)
 
 
-def _plan(config: RunConfig, lengths: np.ndarray, *, window_length: int | None) -> Plan:
+def _plan(config: RunConfig, positions: np.ndarray, *, padding_free: bool) -> Plan:
     budget, seed = config.training.max_tokens_per_batch, config.training.seed
     micro_batches, processes = find_argument(config, "gradient_accumulation_steps"), config.training.num_processes or 1
     if budget is not None:
-        return TokenBatchPlan(count_positions(lengths, window_length), budget, micro_batches, processes, seed)
-    return BatchPlan(len(lengths), find_argument(config, "per_device_train_batch_size"), micro_batches, processes, seed)
+        return TokenBatchPlan(positions, budget, micro_batches, processes, seed, padding_free)
+    return BatchPlan(
+        len(positions), find_argument(config, "per_device_train_batch_size"), micro_batches, processes, seed
+    )
 
 
 def count_saves(training: TrainingSettings, steps: int, *, steps_per_epoch: int) -> int:

@@ -20,6 +20,7 @@ from transformers import TrainingArguments, set_seed
 from hfpipe.config import ModelSettings, RunConfig, change_of
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.hub.download import fetch_checkpoint
+from hfpipe.models.allocator import keep_freed_memory
 from hfpipe.models.bars import hide_weight_bars
 from hfpipe.models.fingerprints import pin_revisions
 from hfpipe.records.disk import told_by_path
@@ -35,7 +36,6 @@ from hfpipe.records.run_lock import RunLock
 from hfpipe.records.sessions import FINGERPRINT, saved_settings
 from hfpipe.records.work import Cut, Work
 from hfpipe.training.agreement import raise_in_all
-from hfpipe.training.allocator import keep_freed_memory
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.downloads import download_first
 from hfpipe.training.lifeline import join_lifeline

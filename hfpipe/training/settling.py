@@ -6,18 +6,21 @@ it, it is refused. The plan that came out is what the record holds and a resumed
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import torch
 from transformers import PreTrainedModel
 
 from hfpipe.config.model_settings import OWN_ATTENTION
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.attention import supports
 from hfpipe.models.dropout import quicken_dropout
+from hfpipe.models.fused_head import FusedHead
+from hfpipe.models.packed_layers import CannotPack, pack_layers
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import written_for_all
 from hfpipe.training.fused_loss import find_fused_head
-from hfpipe.training.plan import FLASH, PERFORMANCE_PLAN, PLANNED, PerformancePlan
+from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, PerformancePlan
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -36,6 +39,28 @@ def settle_model(plan: PerformancePlan, model: PreTrainedModel) -> PerformancePl
     return plan
 
 
+def settle_padding(
+    plan: PerformancePlan, model: PreTrainedModel, *, place: str, device: torch.device | None = None
+) -> PerformancePlan:
+    """Have `model`, set by `settle_model`, compute no padding as `plan` says; return the plan as far as it does.
+
+    The model is brought to `device`, where it trains, and where alone some attention runs. Its weights may be any.
+
+    Raises:
+        ConfigError: If the setting at `place` asks for what the model cannot do.
+    """
+    if not plan.padding_free:
+        return plan
+    try:
+        pack_layers(cast("torch.nn.Module", model).to(device))
+    except CannotPack as reason:
+        rule = f"the layers of this model {reason}"
+        if plan.origins.get(PADDING_FREE, PLANNED) != PLANNED:
+            raise ConfigError(Problem(place, "true", rule, "remove it")) from reason
+        return _without(plan, PADDING_FREE, False, rule)
+    return plan
+
+
 def settle_loss(plan: PerformancePlan, trainer: PlannedTrainer, *, place: str) -> PerformancePlan:
     """Have `trainer` compute its loss as `plan` says, and return the plan as far as the model follows it.
 
@@ -46,7 +71,24 @@ def settle_loss(plan: PerformancePlan, trainer: PlannedTrainer, *, place: str) -
         return plan
     with trainer.accelerator.autocast():
         trainer.fused_head = find_fused_head(trainer.network)
-    if trainer.fused_head is not None:
+    return _follow_head(plan, trainer.fused_head, place)
+
+
+def foresee_loss(plan: PerformancePlan, model: PreTrainedModel, *, place: str) -> PerformancePlan:
+    """Return what `settle_loss` would of a run that trains `model`, set by `settle_model`; its weights may be any.
+
+    Raises:
+        ConfigError: As `settle_loss`.
+    """
+    if not plan.fused_loss:
+        return plan
+    dtype = torch.float16 if plan.precision == "fp16" else torch.bfloat16
+    with torch.autocast(model.device.type, dtype=dtype, enabled=plan.precision != "no"):
+        return _follow_head(plan, find_fused_head(model), place)
+
+
+def _follow_head(plan: PerformancePlan, head: FusedHead | None, place: str) -> PerformancePlan:
+    if head is not None:
         return plan
     rule = "the logits of this model are not those of a plain linear head"
     if plan.origins.get("fused_loss", PLANNED) != PLANNED:

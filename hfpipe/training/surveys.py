@@ -16,8 +16,12 @@ from hfpipe.data.accounting import DataSummary
 from hfpipe.errors import HfpipeError, Problem
 from hfpipe.training.estimate import MakeBatch, Outline
 from hfpipe.training.objectives import Objective
+from hfpipe.training.plan import PerformancePlan
 
 T = TypeVar("T")
+
+PROBED_PARAMETERS = 200_000_000
+"""Models up to this size are made with random weights to ask them what they can do: 0.8 GB for seconds."""
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Draft:
 
     config: RunConfig
     device: torch.device
+    plan: PerformancePlan | None = None
+    """How the run would compute, as far as the model has been asked; None where that cannot be known."""
     lines: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 

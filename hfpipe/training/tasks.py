@@ -1,10 +1,13 @@
-"""What the kinds of run bring to the trainer: objective and metrics."""
+"""What the kinds of run bring to the trainer: objective and metrics.
+
+The metrics of a classifier are imported where they are used: scikit-learn takes half a second, for which no language
+model waits.
+"""
 
 from hfpipe.config import RunConfig
 from hfpipe.data.parts import LabelledParts
 from hfpipe.errors import ConfigError, Problem
-from hfpipe.evaluation.metrics import compute_metrics, find_metric_names, language_model_metrics
-from hfpipe.evaluation.probabilities import find_undefined
+from hfpipe.evaluation.language_metrics import language_model_metrics
 from hfpipe.training.datasets import BlockRows, LabelledRows
 from hfpipe.training.evaluation_loop import Outcome
 from hfpipe.training.mixed_rows import MixedBlocks
@@ -15,6 +18,7 @@ from hfpipe.training.trainer import Task
 
 def classification_task(objective: Objective, config: RunConfig, parts: LabelledParts) -> Task:
     """Return the task of giving each text its label, its labels or its number."""
+    from hfpipe.evaluation.metrics import compute_metrics
 
     def score(outcome: Outcome) -> dict[str, float]:
         assert outcome.logits is not None and isinstance(outcome.rows, LabelledRows)
@@ -38,6 +42,9 @@ def classification_task(objective: Objective, config: RunConfig, parts: Labelled
 
 def check_metric(config: RunConfig, parts: LabelledParts) -> None:
     """Raise a ConfigError where so many labels, or the validation part, do not define `metric_for_best_model`."""
+    from hfpipe.evaluation.metrics import find_metric_names
+    from hfpipe.evaluation.probabilities import find_undefined
+
     wanted = config.trainer_arguments.get("metric_for_best_model", "loss")
     count = len(parts.label_names)
     known = ("loss", *find_metric_names(parts.problem_type, count))

@@ -59,7 +59,8 @@ class Task:
     Evaluations measure `evaluation_objective`, without smoothing or weights, so that losses of different
     runs compare. `score` turns what they gathered into metrics; with `keep_predictions` that includes the
     logits of every row, which a language model could not hold. `window_pooling` makes one row of a text's windows.
-    `max_tokens_per_batch` makes batches of `LabelledRows` by token positions rather than rows.
+    `max_tokens_per_batch` makes batches of `LabelledRows` by token positions rather than rows, with `padding_free` by
+    those that hold a token.
     """
 
     objective: Objective
@@ -68,6 +69,7 @@ class Task:
     keep_predictions: bool
     window_pooling: str = MEAN
     max_tokens_per_batch: int | None = None
+    padding_free: bool = False
 
 
 class PlannedTrainer(Trainer):
@@ -87,7 +89,9 @@ class PlannedTrainer(Trainer):
         self.task = task
         self.train_rows = train_rows
         self.tokenizer = tokenizer
-        self.plan = build_plan(train_rows, args, max_tokens_per_batch=task.max_tokens_per_batch)
+        self.plan = build_plan(
+            train_rows, args, max_tokens_per_batch=task.max_tokens_per_batch, padding_free=task.padding_free
+        )
         self.step_items = find_step_items(train_rows, self.plan, task.objective)
         self.grad_norm: torch.Tensor | float | None = 0.0
         self.numerics = Numerics()

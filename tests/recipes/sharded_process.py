@@ -1,6 +1,6 @@
 """One of two processes that shard a tiny model with `fully_shard`, without Trainer: gather, write, read, deal out.
 
-Run as a program: its arguments are the rank, the number of processes and the folder they share.
+To be run as a trial of two; its setting is the folder they share.
 """
 
 import sys
@@ -142,10 +142,7 @@ def compare(
 
 
 if __name__ == "__main__":
-    process, processes, shared = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{shared / 'meeting'}", rank=process, world_size=processes
-    )
+    torch.distributed.init_process_group("gloo")
     for each in ("llama", "bert"):
-        go_through(each, process, processes, shared)
+        go_through(each, torch.distributed.get_rank(), torch.distributed.get_world_size(), Path(sys.argv[2]))
     torch.distributed.destroy_process_group()

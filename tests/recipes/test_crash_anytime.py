@@ -12,7 +12,7 @@ from crash_runs import CASES, OTHERS_AFTER_S, Run, describe_outcome, go_on
 from trials import KILLED, run_trial, start_trial
 
 SEED = 20261122
-RUNS, ALL_RUNS = 5, 200
+RUNS, ALL_RUNS = 3, 200
 KILLS = 3
 
 

@@ -1,5 +1,6 @@
 """kill -9 at every write of a save, of the final export and of the record: the same command ends in the same bits."""
 
+import functools
 import random
 import sys
 import time
@@ -19,19 +20,22 @@ from crash_runs import (
 from kill_points import Event, Part
 
 SEED = 20261122
-POINTS = {"classifier-1": 5, "language_model-1": 3, "classifier-2": 4}
+POINTS = {"classifier-1": 3, "language_model-1": 2, "classifier-2": 2}
 Runs = Callable[[str], Run]
+Events = Callable[[str, Part], Sequence[Sequence[Event]]]
 PARTS: tuple[Part, ...] = ("start", "save", "end")
 OF_A_SAVE: tuple[Part, ...] = ("save", "end")
 
 
-def list_grid(run: Run, parts: Sequence[Part], folder: Path) -> list[Point]:
+@pytest.fixture(scope="module")
+def events(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Events:
+    """Return a function that gives the events of a part of a run by rank, counted once."""
+    return functools.cache(lambda case, part: count_events(runs(case), part, tmp_path_factory.mktemp(part)))
+
+
+def list_grid(case: str, parts: Sequence[Part], *, runs: Runs, events: Events) -> list[Point]:
     """Return every point of these parts."""
-    grid = []
-    for part in parts:
-        (folder / part).mkdir()
-        grid += list_kills(run, part, count_events(run, part, folder / part))
-    return grid
+    return [point for part in parts for point in list_kills(runs(case), part, events(case, part))]
 
 
 def try_points(run: Run, points: Sequence[Point], folder: Path) -> list[str]:
@@ -41,10 +45,10 @@ def try_points(run: Run, points: Sequence[Point], folder: Path) -> list[str]:
     return [wrong for wrong in found if wrong]
 
 
-def test_a_save_writes_every_file_of_its_manifest_where_it_can_be_killed(runs: Runs, tmp_path: Path) -> None:
+def test_a_save_writes_every_file_of_its_manifest_where_it_can_be_killed(runs: Runs, events: Events) -> None:
     run = runs("classifier-2")
-    own, other = count_events(run, "save", tmp_path)
-    written = {name.rpartition("/")[2] for events in (own, other) for event in events for name in named(event)}
+    own, other = events("classifier-2", "save")
+    written = {name.rpartition("/")[2] for event in (*own, *other) for name in named(event)}
     checkpoint = run.straight / "checkpoints" / f"checkpoint-{run.last}"
     assert {path.name for path in checkpoint.iterdir()} <= written
     assert {"manifest.json", "model.safetensors", "optimizer.safetensors", "rng_state_1.json"} <= written
@@ -79,10 +83,10 @@ def test_the_runs_have_what_a_checkpoint_must_not_lose(runs: Runs) -> None:
 
 @pytest.mark.parametrize("case", POINTS)
 def test_killed_at_any_write_of_a_save_or_the_export_it_ends_in_the_same_bits(
-    case: str, runs: Runs, tmp_path: Path
+    case: str, runs: Runs, events: Events, tmp_path: Path
 ) -> None:
     run = runs(case)
-    grid = list_grid(run, OF_A_SAVE, tmp_path)
+    grid = list_grid(case, OF_A_SAVE, runs=runs, events=events)
     points = random.Random(SEED).sample(grid, POINTS[case])
     wrong = try_points(run, points, tmp_path)
     assert not wrong, "\n".join(wrong)
@@ -91,10 +95,10 @@ def test_killed_at_any_write_of_a_save_or_the_export_it_ends_in_the_same_bits(
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at_every_write_it_ends_in_the_same_bits(
-    case: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, runs: Runs, events: Events, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started, run = time.monotonic(), runs(case)
-    grid = list_grid(run, PARTS, tmp_path)
+    grid = list_grid(case, PARTS, runs=runs, events=events)
     wrong = try_points(run, grid, tmp_path)
     with capsys.disabled():
         seconds = time.monotonic() - started

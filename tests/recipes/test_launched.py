@@ -1,4 +1,8 @@
-"""Recipes as launched processes: two of them compute what one does, stop and go on, and refuse readably."""
+"""Recipes as launched processes: two of them compute what one does, stop and go on, and refuse readably.
+
+A launch takes ten seconds of imports, so what a launched run is compared with goes through in this process, or in two
+forks of a warm one (trials.py); that launched runs end in the same bits is then said of them too.
+"""
 
 import os
 import signal
@@ -15,6 +19,7 @@ from conftest import ROOT, run_recipe_here, to_argv
 from safetensors.torch import load_file
 from test_exact_losses import corpus  # noqa: F401
 from test_resume import classifier_settings, language_model_settings, outcome
+from trials import run_trial
 
 from hfpipe.records.run_directory import read_history, read_json
 
@@ -29,7 +34,7 @@ def start(command: Sequence[str]) -> "subprocess.Popen[str]":
     )
 
 
-def finish(process: "subprocess.Popen[str]", *, seconds: float = 120) -> tuple[int, str]:
+def finish(process: "subprocess.Popen[str]", *, seconds: float = 240) -> tuple[int, str]:
     output, _ = process.communicate(timeout=seconds)
     return process.returncode, output
 
@@ -55,12 +60,10 @@ def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
     file = write_yaml(tmp_path / "together.yaml", "finetune_classifier", together)
     command = [*HFPIPE, "run", str(file), "--accelerate", "multi_cpu"]
 
-    code, output = finish(start([*command, f"output_dir={tmp_path / 'straight'}"]))
-    assert code == 0, output
+    ending = run_trial("finetune_classifier", {**together, "output_dir": tmp_path / "straight"}, processes=2)
+    assert ending.codes == (0, 0), ending.output
     assert losses_of(tmp_path / "straight") == pytest.approx(losses_of(tmp_path / "alone"), rel=1e-4)
     assert losses_of(tmp_path / "straight")[:6] == pytest.approx(losses_of(tmp_path / "alone")[:6], rel=1e-5)
-    record = read_json(tmp_path / "straight" / "run.json")
-    assert (record["status"], record["world_size"], record["precision"]) == ("done", 2, "no")
     evaluations = [
         [event["eval_loss"] for event in read_history(tmp_path / name / "history.jsonl") if "eval_loss" in event]
         for name in ("straight", "alone")
@@ -69,7 +72,7 @@ def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
 
     stopped = tmp_path / "stopped"
     process = start([*command, f"output_dir={stopped}"])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(read_history(stopped / "history.jsonl")) < 7 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -79,38 +82,56 @@ def test_two_processes_compute_what_one_does_and_go_on_after_a_signal(
     assert 0 < read_json(stopped / "run.json")["sessions"][-1]["to_step"] < 48
     code, output = finish(start([*command, f"output_dir={stopped}"]))
     assert code == 0, output
+    record = read_json(stopped / "run.json")
+    assert (record["status"], record["world_size"], record["precision"]) == ("done", 2, "no")
     assert outcome(stopped) == outcome(tmp_path / "straight")
 
 
-def test_accelerate_launches_recipes_under_each_file(
+def test_accelerate_launches_a_recipe_and_two_processes_compute_what_one_does(
     corpus: Path,  # noqa: F811
-    checkpoints: Callable[[str], Path],
     reviews_csv: Callable[[int], Path],
     tmp_path: Path,
 ) -> None:
-    settings = language_model_settings(corpus) | {"logging_steps": 1}
-    settings |= {"config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2"}
+    settings = pretraining_settings(corpus)
     run_recipe_here("pretrain_causal_lm", {**settings, "output_dir": tmp_path / "here"})
-    alone = {**settings, "output_dir": tmp_path / "alone"}
-    accelerate_launch("cpu", "pretrain_causal_lm", alone)
+    accelerate_launch("cpu", "pretrain_causal_lm", {**settings, "output_dir": tmp_path / "alone"})
     assert outcome(tmp_path / "alone") == outcome(tmp_path / "here")
-    together = settings | {"per_device_train_batch_size": 2, "output_dir": tmp_path / "together", "num_processes": 2}
-    accelerate_launch("multi_cpu", "pretrain_causal_lm", together)
+    together = settings | {"per_device_train_batch_size": 2, "output_dir": tmp_path / "together"}
+    ending = run_trial("pretrain_causal_lm", together, processes=2)
+    assert ending.codes == (0, 0), ending.output
     assert losses_of(tmp_path / "together") == pytest.approx(losses_of(tmp_path / "here"), rel=1e-5)
     names = ("eval_loss", "eval_bits_per_byte")
     scores = [read_json(tmp_path / name / "metrics.json") for name in ("together", "here")]
     assert [scores[0][name] for name in names] == pytest.approx([scores[1][name] for name in names], rel=1e-5)
-
-    classifier = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "num_train_epochs": 1}
-    run_recipe_here("finetune_classifier", {**classifier, "output_dir": tmp_path / "classifier_here"})
-    accelerate_launch("cpu", "finetune_classifier", {**classifier, "output_dir": tmp_path / "classifier"})
-    assert outcome(tmp_path / "classifier") == outcome(tmp_path / "classifier_here")
 
     # a mistake is said once; the launcher adds its own lines and turns our 2 into 1
     wrong = {"train_file": reviews_csv(28), "learning_rte": 1}
     output = accelerate_launch("cpu", "finetune_classifier", wrong, code=1)
     assert output.count("--learning_rte: no such setting; did you mean 'learning_rate'?") == 1
     assert output.count("model_name_or_path: ") == 1
+
+
+@pytest.mark.slow
+def test_accelerate_launches_both_recipes_as_they_run_without(
+    corpus: Path,  # noqa: F811
+    checkpoints: Callable[[str], Path],
+    reviews_csv: Callable[[int], Path],
+    tmp_path: Path,
+) -> None:
+    classifier = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "num_train_epochs": 1}
+    run_recipe_here("finetune_classifier", {**classifier, "output_dir": tmp_path / "here"})
+    accelerate_launch("cpu", "finetune_classifier", {**classifier, "output_dir": tmp_path / "launched"})
+    assert outcome(tmp_path / "launched") == outcome(tmp_path / "here")
+    together = pretraining_settings(corpus) | {"per_device_train_batch_size": 2}
+    assert run_trial("pretrain_causal_lm", {**together, "output_dir": tmp_path / "two"}, processes=2).codes == (0, 0)
+    launched = {**together, "output_dir": tmp_path / "launched_two", "num_processes": 2}
+    accelerate_launch("multi_cpu", "pretrain_causal_lm", launched)
+    assert outcome(tmp_path / "launched_two") == outcome(tmp_path / "two")
+
+
+def pretraining_settings(corpus: Path) -> dict[str, Any]:  # noqa: F811
+    settings = language_model_settings(corpus) | {"logging_steps": 1}
+    return settings | {"config_overrides": "hidden_size=32,intermediate_size=48,num_hidden_layers=2"}
 
 
 @pytest.mark.slow

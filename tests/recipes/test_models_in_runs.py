@@ -29,7 +29,7 @@ SHAPES = {
 }
 TOKENIZER = train_tokenizer([make_review(index)[0] for index in range(40)], 300, show_progress=False)
 ROWS = BlockRows(
-    Blocks(np.arange(48, dtype=np.int32).reshape(3, 16), stride=16),
+    Blocks(np.arange(48, dtype=np.int32), 16, stride=16),
     document_bytes=np.array([48]),
     document_starts=np.array([0]),
     places=Places(("t.txt",), np.zeros(1, dtype=np.int64), np.array([1])),

@@ -77,7 +77,7 @@ def call(command: Sequence[str], folder: Path, titles: set[str]) -> None:
     ended = threading.Event()
     watcher = threading.Thread(target=_collect_titles, args=(process.pid, ended, titles))
     watcher.start()
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     ended.set()
     watcher.join()
     assert process.returncode == 0, output.decode()

@@ -5,7 +5,6 @@ All on CPU processes. The launches take minutes and are slow tests; the first De
 
 import importlib.util
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from test_finetune_classifier import poison_token
 from test_launched import ACCELERATE, ENVIRONMENT, finish, losses_of
 from test_lora import lora_settings, three_labels_csv  # noqa: F401
 from test_resume import classifier_settings, language_model_settings, outcome
+from trials import run_trial
 
 from hfpipe.records.run_directory import read_json, write_json
 from hfpipe.training.gathering import put_weights
@@ -46,20 +46,8 @@ FSDP = {
 def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder in which two processes have saved what they sharded; they have compared resumed models."""
     folder = tmp_path_factory.mktemp("sharded")
-    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(str(each) for each in (ROOT / "tests" / "unit", ROOT))}
-    command = [sys.executable, "-W", "ignore", str(HERE / "sharded_process.py")]
-    processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(WORLD), str(folder)],
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(WORLD)
-    ]
-    ends = [finish(process) for process in processes]
-    assert [code for code, _ in ends] == [0, 0], "\n".join(output for _, output in ends)
+    ending = run_trial(HERE / "sharded_process.py", {"folder": folder}, processes=WORLD)
+    assert ending.codes == (0,) * WORLD, ending.output
     return folder
 
 

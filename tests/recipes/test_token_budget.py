@@ -29,7 +29,9 @@ def by_tokens(csv: Path, checkpoint: Path, **settings: Any) -> dict[str, Any]:
     return {**given, "max_tokens_per_batch": 96, **settings}
 
 
+@pytest.mark.parametrize("padding_free", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_run_by_tokens_ends_in_the_same_bits_and_says_what_its_steps_are(
+    padding_free: bool,
     checkpoints: Callable[[str], Path],
     reviews_csv: Callable[[int], Path],
     tmp_path: Path,
@@ -37,16 +39,18 @@ def test_a_run_by_tokens_ends_in_the_same_bits_and_says_what_its_steps_are(
 ) -> None:
     caplog.set_level("INFO", logger="hfpipe")
     # a log event every third step: the session ends with losses and shares that the next one has to take over
-    settings = by_tokens(reviews_csv(44), checkpoints("bert"), logging_steps=3)
+    settings = by_tokens(reviews_csv(44), checkpoints("bert"), logging_steps=3, padding_free=str(padding_free).lower())
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
     record = read_json(tmp_path / "straight" / "run.json")
     steps = record["steps"] // 2
     assert (record["rows_per_step"], record["tokens_per_step"]) == (None, 192)
     assert record["rows_per_epoch"] == 33
+    assert record["padding_free_batches"] is padding_free
     mean = 33 * 2 / record["micro_batches_per_epoch"]
     assert record["mean_rows_per_step"] == mean
-    sizes = f"192 = 96 positions x 2 micro-batches x 1 processes, {mean:.1f} rows on average"
-    assert f"tokens_per_step {sizes}; {steps} steps an epoch, padding " in caplog.text
+    counted, padding = (", padding not counted", "") if padding_free else ("", ", padding ")
+    sizes = f"192 = 96 positions x 2 micro-batches x 1 processes{counted}, {mean:.1f} rows on average"
+    assert f"tokens_per_step {sizes}; {steps} steps an epoch{padding}" in caplog.text
     card = (tmp_path / "straight" / "README.md").read_text()
     assert f"| rows per step | {mean:.1f} on average, as many as fit in 192 token positions = 96 a device x 2" in card
     assert "per_device_train_batch_size" not in card
@@ -88,6 +92,7 @@ WINDOWS = {"max_seq_length": 12, "long_texts": "windows", "doc_stride": 2, "max_
         pytest.param({}, marks=pytest.mark.slow, id="plain"),
         pytest.param({"text_pair_column_name": "second"}, marks=pytest.mark.slow, id="pairs"),
         pytest.param({**WINDOWS, "class_weights": "neg=1,pos=3"}, id="windows and weights"),
+        pytest.param({"padding_free": "false"}, id="padded"),
     ],
 )
 def test_every_row_weighs_the_same(
@@ -110,7 +115,7 @@ def test_every_row_weighs_the_same(
 
 
 def test_each_log_event_tells_a_mean_over_rows(checkpoints: Callable[[str], Path], tmp_path: Path) -> None:
-    settings = hardly_learning(tmp_path, checkpoints("bert"), max_tokens_per_batch=96)
+    settings = hardly_learning(tmp_path, checkpoints("bert"), max_tokens_per_batch=96, padding_free="false")
     run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "run"})
     losses = [event["loss"] for event in read_history(tmp_path / "run" / "history.jsonl") if "loss" in event]
     # two kinds of rows, each alone in its steps: a step tells the loss of its kind, however many rows it has
@@ -143,6 +148,20 @@ def test_one_process_and_two_have_the_same_steps(
     assert rows["two"] == rows["straight"] == rows["cut"]
     check_alike(tmp_path / "two", tmp_path / "straight")
     check_alike(tmp_path / "cut", tmp_path / "straight")
+
+
+def test_a_run_goes_on_with_the_batches_it_began_with_whatever_its_layers_compute(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = by_tokens(reviews_csv(44), checkpoints("bert"), config_overrides=NO_DROPOUT, baselines="[]")
+    run_recipe_here("finetune_classifier", {**settings, "output_dir": tmp_path / "straight"})
+    settings = {**settings, "output_dir": tmp_path / "stopped"}
+    with interrupted_after(3), pytest.raises(Stopped):
+        run_recipe_here("finetune_classifier", settings)
+    run_recipe_here("finetune_classifier", {**settings, "padding_free": "false"})
+    check_alike(tmp_path / "stopped", tmp_path / "straight")
+    record = read_json(tmp_path / "stopped" / "run.json")
+    assert (record["padding_free_batches"], record["performance_plan"]["padding_free"]["value"]) == (True, False)
 
 
 def test_other_tokens_a_step_are_refused(

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -120,6 +120,13 @@ class Trial:
         return output
 
 
+def warm_context() -> ForkServerContext:
+    """Return multiprocessing's context whose processes are forks of one that has loaded the libraries."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_modules_to_load())
+    return context
+
+
 def start_trial(
     recipe: str | Path,
     settings: Mapping[str, Any],
@@ -137,8 +144,7 @@ def start_trial(
     environment is this process's with `environment` on top; libraries have read theirs when the server imported them.
     Once a process has failed, the others are killed after `others_after_s`, as a launcher would; None leaves them be.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_modules_to_load())
+    context = warm_context()
     script = recipe if isinstance(recipe, Path) else RECIPES / f"{recipe}.py"
     words = [str(script), *(word for key, value in settings.items() for word in (f"--{key}", str(value)))]
     descriptor, output = tempfile.mkstemp(prefix="hfpipe-trial-", suffix=".log")

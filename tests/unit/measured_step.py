@@ -1,12 +1,12 @@
-"""A training step of a small classifier, and what it takes of memory: run as a script, it measures.
+"""A training step of a small classifier, and what it takes of memory.
 
-Prints bytes a line, one for each shape given as rows x tokens: the growth of the resident set over what it was before
-the model, at its highest within three steps. Each shape has a process forked for it, since freed memory is reused.
+That is the growth of the resident set over what it was before the model, at its highest within three steps. It is
+measured in a process of its own, since freed memory is reused.
 """
 
-import os
 import resource
 import sys
+from multiprocessing.connection import Connection
 
 import psutil
 import torch
@@ -43,15 +43,7 @@ def measure(rows: int, tokens: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
 
 
-def main() -> None:
-    for rows, tokens in SHAPES:
-        child = os.fork()
-        if child == 0:
-            sys.stdout.write(f"{measure(rows, tokens)}\n")
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
-
-
-if __name__ == "__main__":
-    main()
+def send_measured(results: Connection, rows: int, tokens: int) -> None:
+    """Measure in this process, which is for this alone, and send the bytes."""
+    torch.set_num_threads(1)
+    results.send(measure(rows, tokens))

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +17,12 @@ import torch
 from bench.cases import CASES
 from bench.compare import compare, measure
 from bench.figures import Spread, paired_ratio, rate, significant, spread
-from bench.linear import tenths_of
 from bench.made_up import Shape, make_texts, make_tokenizer
 from bench.paced import ROWS, TOKENS, Count
 from bench.probe import LIMITS
-from bench.report import Report, Table, render, render_table, write_json
-from bench.turns import Player, Record, Sample, Turn, take_turns
+from bench.report import Table, render, render_table, write_json
+from bench.turns import Player, Record, Sample, Turn, do_apart, take_turns
+from hfpipe.errors import DataError, Problem
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 3
@@ -118,27 +120,22 @@ def test_a_row_of_another_width_is_refused() -> None:
         render_table(Table("title", ["a", "b"], [["1"]]))
 
 
-def test_numbers_are_written_with_options_and_machine(tmp_path: Path) -> None:
-    options = Namespace(rounds=None, json=tmp_path / "out.json", only=("plain",))
-    write_json(tmp_path / "out.json", "pretrain", options, {"cores": 2}, Report([], {"unit": "tokens"}))
-    assert json.loads((tmp_path / "out.json").read_text()) == {
-        "case": "pretrain",
-        "options": {"rounds": None, "json": str(tmp_path / "out.json"), "only": ["plain"]},
-        "machine": {"cores": 2},
-        "found": {"unit": "tokens"},
-    }
+def test_ratios_in_the_numbers_are_those_that_are_printed(tmp_path: Path) -> None:
+    report = compare("t", [record("plain", [1.0, 3.1, 3.3, 4.7]), record("ours", [1.0, 1.1, 1.2, 1.3])], unit="rows")
+    write_json(tmp_path / "out.json", "predict", Namespace(), {}, report)
+    assert list(told_ratios(json.loads((tmp_path / "out.json").read_text())["found"])) == [
+        ["plain", "1.00x (1.00 to 1.00)", "1.00x (1.00 to 1.00)"],
+        ["ours", "2.82x (2.78 to 3.22)", "2.82x (2.78 to 3.22)"],
+    ]
+    (table,) = report.tables
+    assert [[row[0], *row[5:7]] for row in table.rows] == list(told_ratios(report.data))
 
 
-def test_tenths_of_a_run_leave_its_warm_up_out() -> None:
-    found = tenths_of(record("ours", [99.0] + [1.0] * 10 + [4.0] * 10))
-    assert found == {"first": 100.0, "last": 25.0, "first_cpu": 50.0, "last_cpu": 12.5}
-
-
-def test_operations_of_training_are_those_of_the_matrices_and_of_attention() -> None:
-    shape = Shape(layers=2, width=10, heads=2, vocabulary=100, rows=1, length=8)
-    assert shape.matrix_parameters == 2 * 12 * 100
-    assert shape.training_flops(8, has_head=True) == 6 * (2_400 + 1_000) + 12 * 2 * 10 * 8
-    assert shape.training_flops(8, has_head=False) == 6 * 2_400 + 12 * 2 * 10 * 8
+def told_ratios(found: Any) -> Iterator[list[str]]:
+    """Yield name and ratios of each variant in the numbers of a case, as its table tells them."""
+    for comparison in found.get("comparisons", [found]):
+        for each in comparison.get("variants", []):
+            yield [each["name"], *(Spread(**each[ratio]).told(unit="x") for ratio in ("ratio_wall", "ratio_cpu"))]
 
 
 def test_rows_and_tokens_are_counted_without_fillers_and_padding() -> None:
@@ -194,6 +191,18 @@ def test_players_take_turns_and_the_order_is_turned_around(tmp_path: Path) -> No
     assert slow.peak_bytes > 10_000_000
 
 
+def _refuse() -> None:
+    raise DataError(Problem("train.csv", "no such file"))
+
+
+@forks
+def test_data_that_cannot_be_read_end_the_measurement_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="preparing ended with 1; see above"):
+        do_apart(_refuse)
+    told = capfd.readouterr().err
+    assert "train.csv: no such file" in told and "Traceback" not in told
+
+
 def _break(turn: Turn) -> None:
     turn.begin()
     os._exit(3)
@@ -224,3 +233,5 @@ def test_each_case_runs_in_short(case: str, tmp_path: Path) -> None:
     found = json.loads(file.read_text())
     assert found["case"] == case and found["machine"]["threads"] == 1 and found["found"]
     assert "| --- |" in done.stdout
+    for ratios in told_ratios(found["found"]):
+        assert f"| {ratios[0]} |" in done.stdout and f"| {ratios[1]} | {ratios[2]} |" in done.stdout

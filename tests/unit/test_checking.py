@@ -116,6 +116,33 @@ def test_models_that_would_not_train_are_refused(
     assert problems({**given, "model_name_or_path": settings["model_name_or_path"]}, PRETRAIN) == []
 
 
+def test_a_language_model_is_asked_what_the_run_will_ask(reviews_csv: Reviews, tmp_path: Path) -> None:
+    given = {"train_file": reviews_csv(64), "output_dir": tmp_path / "run", "block_size": 16, "bf16": "false"}
+    new = {**given, "model_size": "tiny", "vocab_size": 300}
+    scaled = {**new, "model_type": "granite", "config_overrides": "logits_scaling=4.0"}
+    rule = "the logits of this model are not those of a plain linear head"
+    report = check_recipe(scaled, PRETRAIN)
+    assert report.problems == ()
+    assert f"plain loss ({rule})" in line(report, "performance plan")
+    assert report.lines.index(line(report, "performance plan")) == 2  # behind the folder and the device
+    # the estimate is that of the plain loss: 256 tokens over 20,000 entries are 20 MB of logits, passed over often
+    large = {**scaled, "config_overrides": "logits_scaling=4.0,vocab_size=20000", "per_device_train_batch_size": 16}
+    plain = {**large, "config_overrides": "logits_scaling=1.0,vocab_size=20000"}
+    assert memory_of_a_step(check_recipe(large, PRETRAIN)) > 20 + memory_of_a_step(check_recipe(plain, PRETRAIN))
+    assert problems({**scaled, "fused_loss": "true"}, PRETRAIN) == [f"--fused_loss: true: {rule}; remove it"]
+    apart = {**new, "cross_document_attention": "false"}
+    assert problems(apart, PRETRAIN) == []
+    (found,) = problems({**apart, "model_type": "opt"}, PRETRAIN)
+    assert found.startswith("cross_document_attention: false: opt: has no document masks: a document changes what it ")
+
+
+def memory_of_a_step(report: CheckReport) -> float:
+    """Return the megabytes of activations and gradients."""
+    found = re.search(r"activations and gradients ([\d.,]+) MB", line(report, "memory of a step"))
+    assert found is not None
+    return float(found[1].replace(",", ""))
+
+
 def test_problems_of_all_parts_come_together(settings: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")

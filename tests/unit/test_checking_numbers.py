@@ -1,9 +1,6 @@
 """The numbers behind `hfpipe check`: memory against a measured step, and arithmetic worked out by hand."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
+from trials import warm_context
 
 from hfpipe.data.batches import BatchPlan
 from hfpipe.data.tokens import LengthRule
@@ -29,11 +27,9 @@ MEGABYTE = 10**6
 
 
 def test_memory_is_within_30_percent_of_a_measured_step_at_two_shapes() -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, measured_step.__file__]
-    measured = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    measured = [measure_in_a_process(rows, tokens) for rows, tokens in measured_step.SHAPES]
     outlined = outline(measured_step.build_classifier, CPU)
-    for (rows, tokens), bytes_measured in zip(measured_step.SHAPES, map(int, measured), strict=True):
+    for (rows, tokens), bytes_measured in zip(measured_step.SHAPES, measured, strict=True):
         shape = StepShape(rows, tokens, "no")
         need = MemoryNeed(
             program=0,
@@ -47,6 +43,18 @@ def test_memory_is_within_30_percent_of_a_measured_step_at_two_shapes() -> None:
             processes=1,
         )
         assert need.on(CPU) == pytest.approx(bytes_measured, rel=0.3), (rows, tokens)
+
+
+def measure_in_a_process(rows: int, tokens: int) -> int:
+    context = warm_context()
+    received, sent = context.Pipe(duplex=False)
+    process = context.Process(target=measured_step.send_measured, args=(sent, rows, tokens))
+    process.start()
+    sent.close()
+    measured = int(received.recv())
+    process.join()
+    received.close()
+    return measured
 
 
 def test_outline_counts_what_the_model_has() -> None:

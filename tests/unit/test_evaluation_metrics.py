@@ -10,16 +10,15 @@ from sklearn import metrics as sklearn_metrics
 
 from hfpipe.config.plan import METRICS
 from hfpipe.config.sections import MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
+from hfpipe.evaluation.language_metrics import LANGUAGE_MODEL, language_model_metrics
 from hfpipe.evaluation.metrics import (
     BINARY,
     CLASSIFICATION,
-    LANGUAGE_MODEL,
     PREDICTION_METRICS,
     PROBABILITY_METRICS,
     ClassScore,
     compute_metrics,
     find_metric_names,
-    language_model_metrics,
     per_class_table,
 )
 

@@ -23,14 +23,15 @@ BENCH = sorted((ROOT / "bench").rglob("*.py"))
 # A module imports from lower levels and from its own package; two packages of one level do not know each other.
 _UPWARDS = (
     "secrecy, errors, pickles, config records, repositories, data models, inspection, inference, evaluation, report, "
-    "hub, training, supervision, launch, studies, cli_options, cli_inspect cli_profile cli_repeat cli_report, cli"
+    "hub, training, supervision, launch, studies, cli_options, "
+    "cli_cache cli_inspect cli_profile cli_repeat cli_report, cli"
 )
 LEVELS = tuple(set(names.split()) for names in _UPWARDS.split(", "))
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 
 # Answers in a fraction of a second need modules that import none of these.
 SLOW = {"torch", "transformers", "datasets", "numpy", "pyarrow", "sklearn", "pandas", "accelerate", "evaluate"}
-CLI = ("cli", "cli_inspect", "cli_options", "cli_profile", "cli_repeat", "cli_report")
+CLI = ("cli", "cli_cache", "cli_inspect", "cli_options", "cli_profile", "cli_repeat", "cli_report")
 FAST = {"errors", "pickles", "secrecy", "config", "records", "supervision", "launch", "studies", *CLI}
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "base", "manager", "helpers", "helper", "misc"}

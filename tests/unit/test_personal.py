@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hfpipe.data import personal
 from hfpipe.data.personal import KINDS, find_personal, mask_personal, passes_luhn, passes_mod_97
 
 SEED = 5
@@ -107,3 +108,26 @@ def test_spans_are_ordered_and_masking_leaves_nothing_to_find(pieces: list[str])
     assert all(first.end <= second.start for first, second in pairwise(spans))
     assert all(span.kind in KINDS and 0 <= span.start < span.end <= len(text) for span in spans)
     assert found(mask_personal(text)) == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*"0123456789 .-/()+:", "DE89 3704 0044 0532 0130 00", "ab", "ssn ", "+1", "2001"]), max_size=24
+    )
+)
+def test_what_a_pattern_finds_has_what_texts_are_looked_through_for_first(pieces: list[str]) -> None:
+    text = " " + "".join(pieces)
+    needs = {
+        personal._ANY_IBAN: [personal._IBAN],
+        personal._ANY_CARD_OR_SSN: [personal._CARD, personal._SSN],
+        personal._ANY_IPV4: [personal._IPV4],
+        personal._ANY_IPV6: [personal._IPV6],
+        personal._ANY_PHONE: [personal._ABROAD, personal._AMERICAN_PLAIN, personal._AMERICAN, personal._TRUNK],
+    }
+    for needed, patterns in needs.items():
+        for pattern in patterns:
+            for match in pattern.finditer(text):
+                # of a number in the form of one country 9 digits count
+                is_number = pattern is not personal._TRUNK or sum(map(str.isdigit, match[0])) >= 9
+                assert needed.search(match[0]) or not is_number

@@ -19,6 +19,8 @@ ON_CPU = {"attention": "hfpipe", "quick_dropout": True, "fused_loss": True, "lig
 ON_GPU = {"attention": None, "quick_dropout": False, "fused_loss": True, "liger": False, "tf32": True}
 COMMON = {"compile": False, "optim": "adamw_torch_fused", "workers": 0}
 NAMES = ("precision", *ON_CPU, *COMMON)
+FINETUNE = "finetune_classifier"
+OTHER_ATTENTION = "needs attn_implementation: hfpipe on a CPU, flash_attention_2 on a GPU"
 
 
 def resolve(hardware: Hardware, *arguments: str, recipe: str = "pretrain_causal_lm", **given: Any) -> PerformancePlan:
@@ -48,7 +50,9 @@ def test_what_nobody_sets_is_chosen_for_the_hardware(hardware: Hardware, expecte
     plan = resolve(hardware)
     assert values(plan) == {**expected, **COMMON}
     assert {choice["origin"] for choice in plan.to_json().values()} == {"plan"}
-    assert resolve(hardware, recipe="finetune_classifier") == replace(plan, fused_loss=None)
+    assert plan.padding_free is None
+    packs = expected["attention"] is not None
+    assert resolve(hardware, recipe=FINETUNE) == replace(plan, fused_loss=None, padding_free=packs)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +103,18 @@ def test_what_cannot_be_had_is_refused_where_a_user_asks_for_it() -> None:
     [
         (
             resolve(CPU),
-            "performance plan: bf16, attention hfpipe (matrix products in training, sdpa in evaluation), quick "
+            "performance plan: bf16, attention hfpipe (matrix products where these pay, elsewhere sdpa), quick "
             "dropout, fused loss, not compiled, optimizer adamw_torch_fused, no data workers",
         ),
         (
-            resolve(GPU, "--torch_compile", "--dataloader_num_workers", "1", recipe="finetune_classifier"),
-            "performance plan: bf16, TF32, attention flash_attention_2, dropout of torch, Liger kernels, compiled, "
-            "optimizer adamw_torch_fused, 1 data worker",
+            resolve(GPU, "--torch_compile", "--dataloader_num_workers", "1", recipe=FINETUNE),
+            "performance plan: bf16, TF32, attention flash_attention_2, dropout of torch, padded batches, Liger "
+            "kernels, compiled, optimizer adamw_torch_fused, 1 data worker",
+        ),
+        (
+            resolve(OLD_CPU, recipe=FINETUNE),
+            "performance plan: float32, attention hfpipe (matrix products where these pay, elsewhere sdpa), quick "
+            "dropout, padding-free, not compiled, optimizer adamw_torch_fused, no data workers",
         ),
         (
             replace(resolve(PLAIN_GPU, "--bf16", "false"), fused_loss=False, reasons={"fused_loss": "it scales them"}),
@@ -116,6 +125,48 @@ def test_what_cannot_be_had_is_refused_where_a_user_asks_for_it() -> None:
 )
 def test_a_plan_is_one_line(plan: PerformancePlan, line: str) -> None:
     assert str(plan) == line
+
+
+@pytest.mark.parametrize(
+    ("hardware", "arguments", "rule"),
+    [
+        (CPU, ["--attn_implementation", "sdpa"], OTHER_ATTENTION),
+        (PLAIN_GPU, [], OTHER_ATTENTION),
+        (CPU, ["--torch_compile"], "is for models that are not compiled"),
+        (replace(GPU, is_sharded=True), [], "needs layers that are whole: the launcher shards them"),
+    ],
+)
+def test_batches_without_padding_want_attention_that_keeps_texts_apart(
+    hardware: Hardware, arguments: list[str], rule: str
+) -> None:
+    plan = resolve(hardware, *arguments, recipe=FINETUNE)
+    assert (plan.padding_free, plan.reasons) == (False, {})
+    with pytest.raises(ConfigError) as error:
+        resolve(hardware, *arguments, "--padding_free", "true", recipe=FINETUNE)
+    assert str(error.value) == f"the configuration has 1 problem:\n  - --padding_free: true: {rule}; remove it"
+    begun = {**recorded(plan), "performance_plan": {"padding_free": {"value": True, "origin": "plan"}}}
+    told = resolve(hardware, *arguments, recipe=FINETUNE, begun=begun)
+    assert told.reasons == {"padding_free": f"the run began with padding_free, which {rule}"}
+    assert not told.padding_free
+
+
+def test_padding_is_left_out_unless_somebody_says_otherwise() -> None:
+    assert resolve(CPU, "--padding_free", "false", recipe=FINETUNE).padding_free is False
+    asked = resolve(CPU, "--padding_free", "true", recipe=FINETUNE)
+    assert asked.padding_free is True and asked.origins["padding_free"] == "--padding_free"
+    assert resolve(CPU, "--attn_implementation", "hfpipe", recipe=FINETUNE).padding_free is True
+
+
+def test_a_run_that_a_version_before_began_goes_on_with_padded_batches() -> None:
+    plan = resolve(CPU, recipe=FINETUNE)
+    begun: dict[str, Any] = recorded(plan)
+    assert resolve(CPU, recipe=FINETUNE, begun=begun) == plan
+    del begun["performance_plan"]["padding_free"]
+    assert resolve(CPU, recipe=FINETUNE, begun=begun) == replace(plan, padding_free=False)
+    assert resolve(CPU, recipe=FINETUNE, begun={"precision": "no"}).padding_free is False
+    assert resolve(CPU, "--padding_free", "true", recipe=FINETUNE, begun=begun).padding_free is True
+    left_out = replace(plan, padding_free=False, reasons={"padding_free": "the layers are odd"})
+    assert resolve(CPU, recipe=FINETUNE, begun=recorded(left_out)) == left_out
 
 
 def recorded(plan: PerformancePlan) -> dict[str, object]:
@@ -148,7 +199,7 @@ def test_what_another_machine_chose_and_this_one_cannot_is_told() -> None:
         "liger": "the run began with use_liger_kernel, which needs a GPU and the package liger-kernel",
         "tf32": "the run began with tf32, which needs a GPU that has it",
     }
-    assert "attention hfpipe (matrix products in training, sdpa in evaluation) (the run began with fl" in str(plan)
+    assert "attention hfpipe (matrix products where these pay, elsewhere sdpa) (the run began with fl" in str(plan)
     assert ", no tf32 (the run began with tf32, which needs a GPU that has it), " in str(plan)
     back = resolve(PLAIN_GPU, begun=recorded(resolve(CPU)))
     assert back.attention is None and back.quick_dropout

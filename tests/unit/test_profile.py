@@ -46,7 +46,10 @@ OPERATORS = {
     "aten::_foreach_norm": OPTIMIZER,
     "aten::copy_": MOVING,
     "aten::add_": MOVING,
-    "aten::embedding_dense_backward": OTHER,
+    "aten::embedding_dense_backward": MOVING,
+    "aten::threshold_backward": ACTIVATION,
+    "aten::bitwise_xor": RANDOM,
+    "aten::as_strided": MOVING,
     "hfpipe::something_new": OTHER,
     "autograd::engine::evaluate_function: AddmmBackward0": FRAMEWORK,
     "AddmmBackward0": FRAMEWORK,
@@ -76,6 +79,14 @@ def test_what_happens_in_the_optimizer_or_the_loader_is_theirs() -> None:
     assert find_kind(Event("aten::copy_", cpu_parent=loader)) == find_kind(loader) == DATA
 
 
+@pytest.mark.parametrize(
+    ("function", "kind"), [("_MatrixAttention", ATTENTION), ("_SummedCrossEntropy", LOSS), ("_Dropped", RANDOM)]
+)
+def test_what_happens_in_our_own_passes_is_theirs(function: str, kind: str) -> None:
+    for name in (function, f"{function}Backward"):
+        assert find_kind(Event("aten::softmax", cpu_parent=Event("aten::x", cpu_parent=Event(name)))) == kind
+
+
 @given(
     events=st.lists(st.tuples(st.sampled_from(sorted(OPERATORS)), st.floats(0, 1e6)), max_size=20),
     wall=st.floats(1, 1e8),
@@ -88,7 +99,7 @@ def test_shares_are_the_whole(events: list[tuple[str, float]], wall: float) -> N
 
 
 def test_time_without_an_operator_is_told() -> None:
-    events = [Event("aten::mm", 30.0), Event("aten::embedding", 10.0), Event("AddmmBackward0", 20.0)]
+    events = [Event("aten::mm", 30.0), Event("hfpipe::new", 10.0), Event("AddmmBackward0", 20.0)]
     shares = sort_times(events, wall_microseconds=100.0, on_gpu=False)
     assert (shares[MATRIX], shares[OTHER], shares[FRAMEWORK]) == pytest.approx((0.3, 0.1, 0.6))
     kernels = [Event("aten::mm", 30.0, None, 80.0)]

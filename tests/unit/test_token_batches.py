@@ -9,17 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfpipe.data.batches import FILLER, PlannedBatches
-from hfpipe.data.token_batches import PADDING_AT_MOST, TokenBatchPlan, find_strata, plan_evaluation_by_tokens
+from hfpipe.data.token_batches import (
+    PADDING_AT_MOST,
+    TokenBatchPlan,
+    find_even_strata,
+    find_strata,
+    plan_evaluation_by_tokens,
+)
 
 SEED = 20261123
 
 
-def make_plan(positions: list[int], budget: int = 40, accumulation: int = 1, world: int = 1) -> TokenBatchPlan:
-    return TokenBatchPlan(np.array(positions), budget, accumulation, world, seed=7)
+def make_plan(
+    positions: list[int], budget: int = 40, accumulation: int = 1, world: int = 1, *, padding_free: bool = False
+) -> TokenBatchPlan:
+    return TokenBatchPlan(np.array(positions), budget, accumulation, world, seed=7, padding_free=padding_free)
 
 
 lengths = st.lists(st.integers(1, 40), min_size=1, max_size=80)
-plans = st.builds(make_plan, lengths, st.integers(40, 130), st.integers(1, 4), st.integers(1, 3))
+plans = st.builds(
+    make_plan, lengths, st.integers(40, 130), st.integers(1, 4), st.integers(1, 3), padding_free=st.booleans()
+)
 
 
 def drawn(count: int, *, median: int, limit: int, spread: float = 0.7) -> np.ndarray:
@@ -34,8 +44,12 @@ def rows_of(plan: TokenBatchPlan, epoch: int) -> list[list[int]]:
     return [batch for together in zip(*ranks, strict=True) for batch in together if batch != [FILLER]]
 
 
+def find_size(plan: TokenBatchPlan, rows: list[int]) -> int:
+    return len(rows) * int(plan.positions[rows].max())
+
+
 def find_padding(plan: TokenBatchPlan, epoch: int) -> float:
-    computed = sum(len(rows) * int(plan.positions[rows].max()) for rows in rows_of(plan, epoch))
+    computed = sum(find_size(plan, rows) for rows in rows_of(plan, epoch))
     return 1 - int(plan.positions.sum()) / computed
 
 
@@ -43,7 +57,8 @@ def find_padding(plan: TokenBatchPlan, epoch: int) -> float:
 def test_an_epoch_holds_every_row_once_and_no_batch_exceeds_the_budget(plan: TokenBatchPlan, epoch: int) -> None:
     batches = rows_of(plan, epoch)
     assert sorted(chain.from_iterable(batches)) == list(range(plan.num_rows))
-    assert all(len(rows) * plan.positions[rows].max() <= plan.max_tokens_per_batch for rows in batches)
+    computed = [plan.positions[rows].sum() if plan.padding_free else find_size(plan, rows) for rows in batches]
+    assert max(computed) <= plan.max_tokens_per_batch
     assert max(map(len, batches)) == plan.rows_at_once
 
 
@@ -84,10 +99,12 @@ def test_a_run_that_goes_on_has_the_tail_of_the_straight_one(plan: TokenBatchPla
         assert found == [None] * behind + straight[behind:]
 
 
-@given(lengths, st.integers(40, 130))
-def test_the_same_micro_batches_a_step_make_the_same_sequence(positions: list[int], budget: int) -> None:
+@given(lengths, st.integers(40, 130), st.booleans())
+def test_the_same_micro_batches_a_step_make_the_same_sequence(
+    positions: list[int], budget: int, padding_free: bool
+) -> None:
     cuts = [(1, 4), (2, 2), (4, 1)]
-    plans = [make_plan(positions, budget, accumulation, world) for accumulation, world in cuts]
+    plans = [make_plan(positions, budget, *cut, padding_free=padding_free) for cut in cuts]
     assert rows_of(plans[0], 1) == rows_of(plans[1], 1) == rows_of(plans[2], 1)
     assert len({plan.steps_per_epoch for plan in plans}) == 1
 
@@ -102,6 +119,39 @@ def test_a_plan_by_hand() -> None:
     # of three micro-batches, two a step; one short window holds all eight
     assert make_plan([4, 10, 9, 4, 4, 10, 4, 5], 20, accumulation=2).mean_rows_per_step == 16 / 3
     assert make_plan([4, 10, 9, 4, 4, 10, 4, 5], 20, accumulation=5).mean_rows_per_step == 8
+
+
+def test_a_plan_without_padding_by_hand() -> None:
+    plan = make_plan([4, 10, 9, 4, 4, 10, 4, 5], budget=20, padding_free=True)
+    # of three, one might get 10 5 4 or 10 9 4; of four, at most 10 4
+    strata = find_even_strata(plan.positions, 20)
+    assert strata.row_ids.tolist() == [1, 5, 2, 7, 0, 3, 4, 6]
+    assert strata.numbers.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert strata.places.tolist() == [0, 3, 6, 1, 4, 7, 2, 5]
+    assert strata.starts.tolist() == [0, 3, 6, 8]
+    batches = rows_of(plan, 0)
+    assert all(len({1, 5, 2} & set(rows)) == 1 and len({7, 0, 3} & set(rows)) == 1 for rows in batches)
+    assert sorted(map(len, batches)) == [2, 3, 3]
+    # 10 and 5 and 4 are 19; a budget of 18 needs a fourth micro-batch
+    assert len(find_even_strata(plan.positions, 18).starts) == 5
+
+
+def test_without_padding_micro_batches_are_alike_in_rows_and_tokens_and_every_row_meets_any() -> None:
+    plan = TokenBatchPlan(drawn(20_000, median=180, limit=256), 4096, 1, 1, seed=3, padding_free=True)
+    batches = rows_of(plan, 0)
+    rows, tokens = (
+        np.array([measure(each) for each in batches]) for measure in (len, lambda e: plan.positions[e].sum())
+    )
+    assert rows.max() - rows.min() <= 1
+    assert tokens.max() <= 4096
+    assert tokens.mean() > 0.95 * 4096
+    assert tokens.std() < 0.02 * 4096
+    # mean length of a micro-batch tells nothing: short and long rows stand beside each other in all of them
+    shortest = [plan.positions[each].min() for each in batches]
+    longest = [plan.positions[each].max() for each in batches]
+    assert max(shortest) < 100 < 250 < min(longest)
+    first, second = ({frozenset(each) for each in rows_of(plan, epoch)} for epoch in (0, 1))
+    assert not first & second
 
 
 def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:

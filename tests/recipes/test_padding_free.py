@@ -1,0 +1,70 @@
+"""Runs whose layers compute no padding: the losses of padded batches, the same bits stopped or not, refusals."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run_recipe_here
+from test_resume import classifier_settings, outcome, stop_and_go_on
+
+from hfpipe.errors import ConfigError
+from hfpipe.records.run_directory import read_history, read_json
+
+FINETUNE = "finetune_classifier"
+NO_DROPOUT = "hidden_dropout_prob=0,attention_probs_dropout_prob=0"
+NO_STACK = "the layers of this model are no stack of transformers' layers"
+
+
+def is_padding_free(output_dir: Path) -> dict[str, Any]:
+    choice: dict[str, Any] = read_json(output_dir / "run.json")["performance_plan"]["padding_free"]
+    return choice
+
+
+def losses(output_dir: Path) -> list[float]:
+    events = read_history(output_dir / "history.jsonl")
+    return [event[name] for event in events for name in ("loss", "grad_norm", "eval_loss") if name in event]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_losses_and_scores_are_those_of_padded_batches(
+    windows: bool, checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = classifier_settings(reviews_csv(24), checkpoints("bert"))
+    settings |= {"config_overrides": NO_DROPOUT, "learning_rate": 1e-3, "num_train_epochs": 1, "baselines": "[]"}
+    if windows:
+        settings |= {"long_texts": "windows", "max_seq_length": 12, "doc_stride": 4}
+    for name, free in {"padded": "false", "free": "true"}.items():
+        run_recipe_here(FINETUNE, {**settings, "padding_free": free, "output_dir": tmp_path / name})
+    assert is_padding_free(tmp_path / "padded")["value"] is False
+    assert is_padding_free(tmp_path / "free") == {"value": True, "origin": "--padding_free"}
+    assert losses(tmp_path / "free") == pytest.approx(losses(tmp_path / "padded"), rel=1e-5)
+
+
+def test_a_run_without_padding_ends_in_the_same_bits_stopped_or_not(
+    checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Path], tmp_path: Path
+) -> None:
+    settings = {**classifier_settings(reviews_csv(44), checkpoints("bert")), "num_train_epochs": 1, "baselines": "[]"}
+    run_recipe_here(FINETUNE, {**settings, "output_dir": tmp_path / "straight"})
+    assert is_padding_free(tmp_path / "straight") == {"value": True, "origin": "plan"}
+    assert 0 < stop_and_go_on(FINETUNE, {**settings, "output_dir": tmp_path / "stopped"}, events=3) < 6
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "straight")
+    # dropout draws other numbers for other shapes: so the layers did see another batch
+    run_recipe_here(FINETUNE, {**settings, "padding_free": "false", "output_dir": tmp_path / "padded"})
+    assert losses(tmp_path / "padded") != losses(tmp_path / "straight")
+
+
+def test_a_model_without_layers_of_transformers_has_padded_batches_and_says_so(
+    reviews_csv: Callable[[int], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"train_file": reviews_csv(16), "model_type": "hfpipe_lstm", "max_seq_length": 24, "max_steps": 1}
+    settings |= {"config_overrides": "embedding_size=8,hidden_size=8", "model_size": "tiny", "vocab_size": 300}
+    settings |= {"baselines": "[]", "disable_tqdm": "true", "bf16": "false"}
+    with caplog.at_level(logging.INFO, "hfpipe"):
+        run_recipe_here(FINETUNE, {**settings, "output_dir": tmp_path / "run"})
+    assert f", padded batches ({NO_STACK}), " in caplog.text
+    assert is_padding_free(tmp_path / "run") == {"value": False, "origin": "plan", "reason": NO_STACK}
+    with pytest.raises(ConfigError) as error:
+        run_recipe_here(FINETUNE, {**settings, "padding_free": "true", "output_dir": tmp_path / "asked"})
+    assert f"--padding_free: true: {NO_STACK}; remove it" in str(error.value)
