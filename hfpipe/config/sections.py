@@ -109,8 +109,8 @@ class TrainingSettings:
     )
     max_tokens_per_batch: int | None = setting(
         None,
-        "Token positions, padding counted, that a micro-batch of one process may have, in training and evaluation: "
-        "texts of like length share one, as many as fit. In place of a number of rows.",
+        "Token positions that a micro-batch of one process may have, in training and evaluation: as many texts as fit, "
+        "padding counted where it is computed (see padding_free). In place of a number of rows.",
         minimum=1,
         recipes=(FINETUNE,),
     )
