@@ -34,7 +34,7 @@ def profile(
     from hfpipe.config.stopping import heeded_signals
     from hfpipe.training.profiling import profile_run
 
-    with heeded_signals():
+    with heeded_signals("nothing was kept"):
         found = profile_run(config, ProfileWindow(warm_up, steps), trace=trace)
     rows = list(found.rows())
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -50,12 +50,13 @@ class SignalWatch:
     """The handler of the signals that stop a run; `received` is the first that came, else 0.
 
     `tell_others(code, message)` tells the other processes that this one is about to leave; 0 is to be expected.
-    `leave_group()` ends the threads of their collectives.
+    `leave_group()` ends the threads of their collectives. `then` is said of what comes after a stop.
     `has_met_others` once they have been asked for, reached or not: a process may open several sessions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: str = GOES_ON) -> None:
         self.received = 0
+        self.then = then
         self.tell_others: Callable[[int, str], None] = _tell_nobody
         self.leave_group: Callable[[], None] = _part_from_nobody
         self.has_met_others = False
@@ -73,7 +74,7 @@ class SignalWatch:
         if self._only_notes:
             return
         self._wait_for_others()  # a launcher sends one when a process died
-        self.leave(stop_code(self.received), describe_stop(self.received))
+        self.leave(stop_code(self.received), describe_stop(self.received, self.then))
 
     def _wait_for_others(self) -> None:
         """Give them a moment to tell that one of them is gone, and to end this process by that."""
@@ -180,9 +181,9 @@ def install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
 
 
 @contextmanager
-def heeded_signals() -> Iterator[None]:
-    """Let signals end this process, with the run's exit codes, for as long as this lasts."""
-    before = install(SignalWatch())
+def heeded_signals(then: str = GOES_ON) -> Iterator[None]:
+    """Let signals end this process, with the run's exit codes, for as long as this lasts; `then` is said of it."""
+    before = install(SignalWatch(then))
     try:
         yield
     finally:
@@ -196,9 +197,9 @@ def current_watch() -> SignalWatch | None:
     return handler if isinstance(handler, SignalWatch) else None
 
 
-def describe_stop(number: int) -> str:
+def describe_stop(number: int, then: str) -> str:
     """Return what is said of a run that was stopped while there was nothing to save."""
-    return f"stopped by signal {number}; {GOES_ON}"
+    return f"stopped by signal {number}; {then}"
 
 
 def describe_failure(error: BaseException) -> str:

@@ -87,3 +87,15 @@ def run(program: str) -> tuple[int, str]:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
     return done.returncode, done.stdout
+
+
+SAYS_WHAT_COMES = """
+import os, signal
+from hfpipe.config.stopping import heeded_signals
+with heeded_signals("nothing was kept"):
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_command_says_what_comes_after_its_stop() -> None:
+    assert run(SAYS_WHAT_COMES) == (130, "stopped by signal 2; nothing was kept\n")
