@@ -31,6 +31,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 SUPERVISOR_FILE = "HFPIPE_SUPERVISOR_FILE"
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_FOR_OTHERS = 0.3
+SECONDS_TO_BEGIN = 0.2
 
 # They end when nobody is left who shares memory, and remove it; killed, they would leave it to the machine.
 _CLEANERS = ("multiprocessing.resource_tracker", "torch_shm_manager")
@@ -226,7 +227,10 @@ def _find_supervisor() -> Callable[[], bool]:
 
 
 def _kill_children() -> None:
-    for child in psutil.Process().children(recursive=True):
+    children = psutil.Process().children(recursive=True)
+    if children:
+        time.sleep(SECONDS_TO_BEGIN)  # what was just begun is a copy of this process until its own program is loaded
+    for child in children:
         try:
             if not any(name in " ".join(child.cmdline()) for name in _CLEANERS):
                 child.kill()
