@@ -5,17 +5,23 @@ from typing import Annotated
 
 import typer
 
+from hfpipe.errors import ConfigError, Problem
+
 
 def cache(
     cache_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="That of the runs, where they set cache_dir.")
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove entries; runs at work keep what they read.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove entries; not while runs with spawned data workers are at work.")
+    ] = False,
     unused_days: Annotated[
         float, typer.Option(min=0, metavar="DAYS", help="With --clear: only those no run has asked for in so long.")
     ] = 0.0,
 ) -> None:
     """List the token ids kept on disk for later runs on the same texts, and remove them with --clear."""
+    if unused_days and not clear:
+        raise ConfigError(Problem("--unused-days", f"{unused_days:g}", "says what --clear removes", "add --clear"))
     from hfpipe.data.token_cache import clear_entries, find_store, list_entries
     from hfpipe.records.disk import show_bytes
 

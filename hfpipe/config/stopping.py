@@ -227,10 +227,9 @@ def _find_supervisor() -> Callable[[], bool]:
 
 
 def _kill_children() -> None:
-    children = psutil.Process().children(recursive=True)
-    if children:
+    if psutil.Process().children():
         time.sleep(SECONDS_TO_BEGIN)  # what was just begun is a copy of this process until its own program is loaded
-    for child in children:
+    for child in psutil.Process().children(recursive=True):
         try:
             if not any(name in " ".join(child.cmdline()) for name in _CLEANERS):
                 child.kill()

@@ -35,11 +35,6 @@ class Blocks:
     dropped_tokens: int = 0
     last: np.ndarray | None = None
 
-    @property
-    def whole(self) -> np.ndarray:
-        """All blocks that the stream fills, (blocks, block_size), without a copy."""
-        return _view_blocks(self.stream, self.block_size, stride=self.stride)
-
     def __len__(self) -> int:
         return self._whole_count + (self.last is not None)
 
@@ -107,13 +102,6 @@ def pack_heldout_blocks(stream: np.ndarray, block_size: int, *, padding_id: int)
     padding = block_size - len(rest)
     last = np.concatenate([rest, np.full(padding, padding_id)])
     return replace(whole, padding=padding, last=last)
-
-
-def _view_blocks(stream: np.ndarray, block_size: int, *, stride: int) -> np.ndarray:
-    """Return all blocks that the stream fills, without a copy; none of a stream that is shorter."""
-    if len(stream) < block_size:
-        return np.empty((0, block_size), dtype=stream.dtype)
-    return np.lib.stride_tricks.sliding_window_view(stream, block_size)[::stride]
 
 
 def count_positions(starts: np.ndarray, length: int) -> np.ndarray:

@@ -51,6 +51,7 @@ def find_shared(texts: Sequence[Hashable], others: Sequence[Sequence[Hashable]])
         return find_texts_of(texts, {text for other in others for text in other})
     shared = []
     stored = [other for other in others if isinstance(other, StoredTexts)]
+    assert len(stored) == len(others), "documents of all parts are stored, or none"
     for rows, firsts in _group_stored([texts, *stored]) if stored else ():
         is_own = rows < len(texts)
         shared.append(rows[is_own & np.isin(firsts, firsts[~is_own])])

@@ -3,6 +3,7 @@
 Read by `pread`, not by a map: pages that were read once would count as this process's memory.
 """
 
+import errno
 import os
 import tempfile
 import weakref
@@ -14,6 +15,7 @@ import numpy as np
 from hfpipe.records.disk import told_by_path
 
 BUFFER_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)  # another folder would not be the answer
 _MOST_READ_BESIDE = 4
 """Rows that lie between those asked for are read too, where they are at most so many times as many."""
 
@@ -23,7 +25,8 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = _open_nameless(folder)
+        with told_by_path(folder):
+            self._file = _open_nameless(folder)
         weakref.finalize(self, self._file.close)
         self.size = 0
 
@@ -69,5 +72,7 @@ def _open_nameless(folder: Path) -> IO[bytes]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=folder, buffering=BUFFER_BYTES)
-    except OSError:  # write-protected
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
         return tempfile.TemporaryFile(buffering=BUFFER_BYTES)

@@ -29,7 +29,7 @@ def lock_of(entry: Path) -> Path:
 
 def list_folders(store: Path) -> list[Path]:
     """Return the entries in a store by name, those among them that are not there yet but grow."""
-    names = {path.name for path in store.iterdir()} if store.is_dir() else set()
+    names = {path.name for path in store.iterdir() if path.is_dir()} if store.is_dir() else set()
     growing = {name.removeprefix(".").removesuffix(_PARTIAL) for name in names if name.endswith(_PARTIAL)}
     return [store / name for name in sorted(growing | {name for name in names if not name.startswith(".")})]
 

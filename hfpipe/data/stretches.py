@@ -33,8 +33,11 @@ def cut_texts(texts: Sequence[str], blanks: str, *, first: int = 0, done: int = 
     """
     if not (isinstance(texts, StoredTexts) and blanks):
         for text in texts[first:]:
-            size = _count(text)
-            yield Stretch(text, size, size)
+            encoded = text.encode("utf-8", "surrogatepass")
+            # the rest of one that another process had begun
+            rest = encoded[done:].decode("utf-8", "surrogatepass") if done else text
+            yield Stretch(rest, len(encoded) - done, None if done else len(encoded))
+            done = 0
         return
     for span in texts[first:].spans():
         if span.length <= STRETCH_BYTES:

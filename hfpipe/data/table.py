@@ -103,11 +103,11 @@ def read_table(source: PartSource, request: TableRequest, findings: Findings) ->
             stream, columns = opened
             if stream.parts is not None and isinstance(rows.texts, TextWriter) and not request.cleaning:
                 _take_parts(rows, rows.texts, file, stream.parts)
-                continue
-            records = stream.only(stream.header if source.keep else columns.in_use)
-            kept = records if source.keep is None else filter(source.keep, records)
-            for record in _counted(kept, bar):
-                _take(rows, record, (file, columns), findings)
+            else:
+                records = stream.only(stream.header if source.keep else columns.in_use)
+                kept = records if source.keep is None else filter(source.keep, records)
+                for record in _counted(kept, bar):
+                    _take(rows, record, (file, columns), findings)
             if _state(file) != before:
                 value, rule = "changed while it was read", "rows may be missing or cut"
                 problem = Problem(file.name, value, rule, "begin again when the file is complete")

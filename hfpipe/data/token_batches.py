@@ -28,6 +28,9 @@ PADDING_AT_MOST = 0.025
 Of few rows of scattered lengths it may be more: a micro-batch is filled first.
 """
 
+PADDED_AT_MOST = 4
+"""Budgets that a micro-batch may have of positions with its padding: embeddings and head see that, layers do not."""
+
 # shares by which the mean of a stratum may be below its longest row, the widest first
 _TOLERANCES = (*(2 ** (-half / 2) for half in range(1, 16)), 0.0)
 
@@ -200,12 +203,19 @@ def find_strata(positions: np.ndarray, max_tokens_per_batch: int) -> Strata:
 def find_even_strata(positions: np.ndarray, max_tokens_per_batch: int) -> Strata:
     """Return strata of as many rows as there are micro-batches; these are as few as never exceed the budget.
 
-    The most a micro-batch can have is the longest row of each stratum, at most one longest row more than the mean.
+    The most a micro-batch can have is the longest row of each stratum, at most one longest row more than the mean. Rows
+    times the longest of all stay within `PADDED_AT_MOST` budgets: many short rows beside a long one are dealt to more.
     """
     row_ids = np.argsort(-positions, kind="stable")
     ordered = positions[row_ids]
+
+    def suffices(count: int) -> bool:
+        rows = -(-len(ordered) // count)
+        is_padded_little = rows * ordered[0] <= PADDED_AT_MOST * max_tokens_per_batch
+        return bool(is_padded_little and ordered[::count].sum() <= max_tokens_per_batch)
+
     counts = range(1, len(ordered) + 1)
-    batches = counts[bisect_left(counts, True, key=lambda count: ordered[::count].sum() <= max_tokens_per_batch)]
+    batches = counts[bisect_left(counts, True, key=suffices)]
     numbers, dealt = np.divmod(np.arange(len(ordered)), batches)
     places = np.argsort(dealt, kind="stable")
     sizes = np.bincount(dealt, minlength=batches)

@@ -1,11 +1,13 @@
 """What the token store keeps on disk: its entries with size and last use, and their removal when somebody asks for it.
 
-Nothing is ever removed by a run. A run that is at work keeps what it has mapped when an entry is removed, and an entry
-that is being made is left alone.
+Nothing is ever removed by a run. A process that is at work keeps what it has mapped when an entry is removed, and an
+entry that is being made is left alone; data workers that are spawned later do not find it any more.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +52,19 @@ def list_entries(store: Path) -> list[CacheEntry]:
 
 
 def _read_entry(folder: Path) -> CacheEntry:
-    files = [path.stat() for each in (folder, staging_of(folder)) if each.is_dir() for path in each.iterdir()]
+    files = [status for each in (folder, staging_of(folder)) for status in _list_files(each)]
     manifest = read_json(folder / MANIFEST_FILE)
     used = max((status.st_mtime for status in files), default=0.0)
     size = sum(status.st_size for status in files)
     return CacheEntry(folder, size, used, manifest.get("tokens"), manifest.get("documents"))
+
+
+def _list_files(folder: Path) -> Iterator[os.stat_result]:
+    """Yield the state of each file of a folder, which may go at any moment: processes rename what they have made."""
+    with told_by_path(folder), suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            with suppress(FileNotFoundError):
+                yield path.stat()
 
 
 def clear_entries(entries: Sequence[CacheEntry], *, unused_days: float = 0.0) -> Iterator[CacheEntry]:

@@ -78,7 +78,7 @@ class TokenStore:
             return None
         try:
             return _map(folder, request)
-        except OSError:  # deleted a moment ago
+        except (OSError, KeyError):  # deleted a moment ago, or its manifest was
             return None
 
     def provide(self, request: StreamRequest) -> TokenStream:

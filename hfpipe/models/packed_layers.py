@@ -28,7 +28,7 @@ PROBE_TOLERANCE = 1e-4
 MIXED_TOLERANCE = 3e-2
 """The same in types of 16 bits."""
 # what a model raises that does with a mask or with rows what cannot be done with packed ones
-_UNUSABLE = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
+_UNUSABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class PackedLayers:

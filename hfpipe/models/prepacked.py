@@ -30,13 +30,13 @@ def prepacked(model: nn.Module, device: torch.device) -> Iterator[None]:
         yield
         return
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and _is_plain(layer)]
-    for layer in layers:
-        layer.forward = _multiply_by(layer, dtype)  # type: ignore[assignment, method-assign]
     try:
+        for layer in layers:
+            layer.forward = _multiply_by(layer, dtype)  # type: ignore[assignment, method-assign]
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def _is_plain(layer: nn.Linear) -> bool:

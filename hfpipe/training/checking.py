@@ -27,6 +27,7 @@ from hfpipe.records.run_directory import CHECKPOINTS
 from hfpipe.records.work import SPLITTING, Cut, Work, find_work_problems
 from hfpipe.training.classifier_survey import survey_classifier
 from hfpipe.training.corpus_survey import survey_causal_lm
+from hfpipe.training.cursor import find_dealing
 from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
 from hfpipe.training.lengths import find_largest_batch, find_largest_by_tokens
 from hfpipe.training.plan import PerformancePlan, find_plan
@@ -77,7 +78,7 @@ def check(config: RunConfig) -> CheckReport:
     if opening is not None:
         _check_cut(draft, opening)
         _check_files(draft, survey, opening)
-    _check_steps(draft, survey)
+    _check_steps(draft, survey, opening)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
 
 
@@ -132,7 +133,7 @@ def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
     draft.attempt(lambda: check_same_files(began, given))
 
 
-def _check_steps(draft: Draft, survey: Survey) -> None:
+def _check_steps(draft: Draft, survey: Survey, opening: Opening | None) -> None:
     """Find steps, disk and memory, as far as data and model are known."""
     if survey.outlined is not None:
         name = type(survey.outlined.model).__name__
@@ -140,7 +141,9 @@ def _check_steps(draft: Draft, survey: Survey) -> None:
         draft.lines.append(f"{name}: {counts}")
     if survey.lengths is None:
         return
-    padding_free = draft.plan is not None and bool(draft.plan.padding_free)
+    begun = opening.run if opening is not None and opening.kind == "resume" and opening.run else {}
+    planned = draft.plan is not None and bool(draft.plan.padding_free)
+    padding_free = find_dealing(begun, padding_free=planned)
     schedule = plan_schedule(
         draft.config, survey.lengths, window_length=survey.window_length, padding_free=padding_free
     )

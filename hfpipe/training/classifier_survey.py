@@ -24,7 +24,7 @@ from hfpipe.training.objectives import (
     build_classification_objective,
     plain_classification_objective,
 )
-from hfpipe.training.plan import FLASH
+from hfpipe.training.plan import FLASH, PerformancePlan
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
 from hfpipe.training.schedule import find_window_length
 from hfpipe.training.settling import settle_model, settle_padding
@@ -108,18 +108,21 @@ def _survey_model(
     model_config = outlined.model.config
     fits = draft.holds(lambda: check_max_seq_length(config, model_config, tokenizer))
     limit = draft.attempt(lambda: find_length_limit(model_config, tokenizer))
-    if fits and outlined.parameters <= PROBED_PARAMETERS:
-        _survey_padding(draft, build)
+    if fits and draft.plan is not None and draft.plan.padding_free:
+        _survey_padding(draft, draft.plan, build, parameters=outlined.parameters)
     return replace(survey, outlined=outlined, fits=fits), limit or UNLIMITED
 
 
-def _survey_padding(draft: Draft, build: Callable[[], PreTrainedModel]) -> None:
+def _survey_padding(
+    draft: Draft, plan: PerformancePlan, build: Callable[[], PreTrainedModel], *, parameters: int
+) -> None:
     """Ask a model with random weights whether its layers can leave padding out, as the run will."""
     # kernels of a GPU do not run on weights that lie elsewhere
-    if draft.plan is None or not draft.plan.padding_free or draft.plan.attention == FLASH:
+    if parameters > PROBED_PARAMETERS or plan.attention == FLASH:
+        draft.lines.append("only the run asks whether the layers of this model can leave padding out")
         return
     model, place = build(), draft.config.place("padding_free")
-    settled = settle_model(draft.plan, model)
+    settled = settle_model(plan, model)
     draft.plan = draft.attempt(lambda: settle_padding(settled, model, place=place)) or settled
 
 

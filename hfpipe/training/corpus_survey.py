@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hfpipe.config import RunConfig
 from hfpipe.data.commits import pin_commits
 from hfpipe.data.parts import DocumentPart, DocumentParts, load_document_parts
+from hfpipe.data.text_store import count_bytes
 from hfpipe.data.tokens import LengthRule, tokenize_texts
 from hfpipe.errors import DataError, Problem
 from hfpipe.models.adapters import add_adapter, outline_adapter
@@ -34,7 +35,7 @@ from hfpipe.training.lengths import describe_lengths
 from hfpipe.training.mixture_survey import survey_mixture
 from hfpipe.training.objectives import build_causal_lm_objective
 from hfpipe.training.packing import build_packer
-from hfpipe.training.preparation import RowsByPart, count_bytes, describe_blocks
+from hfpipe.training.preparation import RowsByPart, describe_blocks
 from hfpipe.training.settling import foresee_loss, settle_model
 from hfpipe.training.surveys import PROBED_PARAMETERS, Draft, Survey
 

@@ -5,7 +5,9 @@ of the steps shares. Both are compared with what the run has written down: packi
 the version of a library, and a run would go on with other rows without a word.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hfpipe.data.batches import Plan
 from hfpipe.data.token_batches import TokenBatchPlan
@@ -26,15 +28,11 @@ _OTHER_ORDER = "the run began with {:,}, so the order of the rows would be anoth
 _REMEDY = "go on with the versions of libraries that run.json names, or begin anew with fresh_start: true"
 
 
-def find_dealing(session: Session, *, padding_free: bool) -> bool:
-    """Return whether batches by tokens need not be of like length; a run that goes on deals them as it began.
+def find_dealing(run: Mapping[str, Any], *, padding_free: bool) -> bool:
+    """Return whether batches by tokens need not be of like length; a run that goes on, by its record, as it began.
 
-    So it does where this machine computes padding again: its batches are then larger than the budget.
-
-    Raises:
-        CheckpointError: If the record cannot be read.
+    So it is where this machine computes padding again: its batches are then larger than the budget.
     """
-    run = read_run(session.directory)
     return bool(run.get(PADDING_FREE_BATCHES, False)) if MICRO_BATCHES_PER_EPOCH in run else padding_free
 
 

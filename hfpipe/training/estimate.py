@@ -83,7 +83,8 @@ class StepShape:
     fused_loss: bool = False
     """Whether the loss is computed in the head, where that is a plain one; logits are then never whole.
 
-    Rows are counted with their padding: where layers compute none (`padding_free`), the peak is an upper bound.
+    Rows are counted with their padding: where layers compute none (`padding_free`), the peak is an upper bound. Under a
+    budget of tokens padding is left out, of embeddings and head too, which do have it.
     """
 
 

@@ -21,6 +21,7 @@ from hfpipe.models.document_masks import check_document_masks
 from hfpipe.models.limits import find_length_limit
 from hfpipe.models.tokenizers import load_saved_tokenizer, load_tokenizer, train_tokenizer
 from hfpipe.records.durable import publish_files, remove_folder
+from hfpipe.records.opening import read_run
 from hfpipe.records.run_directory import STAGING
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import Attempt, raise_in_all, written_for_all
@@ -165,7 +166,7 @@ def build_trainer(
     performance = settle_padding(performance, model, place=place, device=session.args.device)
     if not session.config.data.cross_document_attention:
         check_document_masks(session.model, model)
-    padding_free = find_dealing(session, padding_free=bool(performance.padding_free))
+    padding_free = find_dealing(read_run(session.directory), padding_free=bool(performance.padding_free))
     trainer = PlannedTrainer(
         model,
         session.args,
@@ -198,11 +199,6 @@ def describe_model(session: Session, model: PreTrainedModel, *, new_parameters: 
     with written_for_all(session.directory, session.args):
         if session.is_main:
             add_facts(session.directory, about_model)
-
-
-def count_bytes(texts: Sequence[str]) -> int:
-    """Return the bytes of `texts` in UTF-8."""
-    return sum(len(text.encode()) for text in texts)
 
 
 def note_cut_texts(parts: LabelledParts, rows: RowsByPart[LabelledRows]) -> DataSummary:

@@ -5,7 +5,7 @@ import io
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow
@@ -18,6 +18,7 @@ from hfpipe.data.record_stream import Record, SourceFile
 from hfpipe.data.records import Reading
 from hfpipe.data.sources import PartSource
 from hfpipe.data.table import TableRequest, read_table
+from hfpipe.data.text_store import TextWriter
 
 NOBODY = 65_534
 ACCENTS = "café, naïve"
@@ -216,4 +217,26 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
     assert read_table(source, request, findings).texts == ["x"]
     assert [str(problem) for problem in findings.problems()] == [
         "a.csv: changed while it was read: rows may be missing or cut; begin again when the file is complete"
+    ]
+
+
+def test_a_text_that_grows_while_it_is_read_in_parts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, findings = Path("a.txt"), Findings()
+    path.write_text("one line\n" * 5_000)
+    take = TextWriter.extend
+
+    def take_and_append(writer: TextWriter, parts: Iterable[str]) -> None:
+        take(writer, parts)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("one more\n")
+
+    monkeypatch.setattr(TextWriter, "extend", take_and_append)
+    source = PartSource("train_file", (SourceFile(path, "a.txt"),))
+    request = TableRequest(ColumnRequest(None, None, labelled=False), Reading(document_per="file"), spools=tmp_path)
+    assert len(read_table(source, request, findings).texts) == 1
+    assert [str(problem) for problem in findings.problems()] == [
+        "a.txt: changed while it was read: rows may be missing or cut; begin again when the file is complete"
     ]

@@ -94,6 +94,9 @@ def test_long_texts_come_in_stretches_that_begin_with_a_blank(folder: Path, text
             # the same stretches follow where a process that was killed goes on
             behind = cut_texts(stored, BLANKS, first=first + (each.done == 0), done=each.done)
             assert list(behind) == found[number + 1 :]
+            # and the rest of the same texts, where that one holds them in memory
+            whole = cut_texts(texts, BLANKS, first=first + (each.done == 0), done=each.done)
+            assert "".join(rest.text for rest in whole) == "".join(rest.text for rest in found[number + 1 :])
 
 
 def test_texts_that_may_not_be_cut_are_whole(folder: Path) -> None:

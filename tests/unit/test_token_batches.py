@@ -154,6 +154,13 @@ def test_without_padding_micro_batches_are_alike_in_rows_and_tokens_and_every_ro
     assert not first & second
 
 
+def test_one_long_row_among_short_ones_does_not_make_a_large_padded_batch() -> None:
+    plan = TokenBatchPlan(np.array([800] + [10] * 999), 1000, 1, 1, seed=3, padding_free=True)
+    batches = rows_of(plan, 0)
+    assert max(map(len, batches)) == plan.rows_at_once == 5
+    assert max(find_size(plan, rows) for rows in batches) == 4000
+
+
 def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
     plan = make_plan([8] * 9, budget=16)
     assert rows_of(plan, 3) == rows_of(make_plan([8] * 9, budget=16), 3)

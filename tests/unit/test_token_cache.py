@@ -70,3 +70,16 @@ def test_an_entry_without_its_manifest_is_listed_as_not_finished(tmp_path: Path)
     assert entry is not None
     (entry / MANIFEST_FILE).unlink()
     assert [each.tokens for each in list_entries(store.folder)] == [None]
+
+
+def test_what_is_no_entry_is_left_alone_and_days_alone_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HFPIPE_CACHE", str(tmp_path))
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "notes.txt").write_text("not ours")
+    assert "removed 0 entries" in run("--clear")
+    assert (tmp_path / "tokens" / "notes.txt").exists()
+    result = CliRunner().invoke(app, ["cache", "--unused-days", "30"])
+    assert result.exit_code == 2
+    assert "--unused-days: 30: says what --clear removes; add --clear\n" in result.stderr
