@@ -89,9 +89,8 @@ class PlannedTrainer(Trainer):
         self.task = task
         self.train_rows = train_rows
         self.tokenizer = tokenizer
-        self.plan = build_plan(
-            train_rows, args, max_tokens_per_batch=task.max_tokens_per_batch, padding_free=task.padding_free
-        )
+        budget = task.max_tokens_per_batch
+        self.plan = build_plan(train_rows, args, max_tokens_per_batch=budget, padding_free=task.padding_free)
         self.step_items = find_step_items(train_rows, self.plan, task.objective)
         self.grad_norm: torch.Tensor | float | None = 0.0
         self.numerics = Numerics()

@@ -151,21 +151,27 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, name: str, damage: str) ->
     assert store.find(wanted) is not None
 
 
+def interrupted_at(wanted: StreamRequest, call: int) -> tuple[StreamRequest, list[list[str]]]:
+    """Return `wanted`, interrupted in that call of its encoder, and the texts of each call, which fill up."""
+    calls: list[list[str]] = []
+
+    def encode(texts: list[str]) -> list[bytes]:
+        calls.append(texts)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return list(wanted.encoder.encode(texts))
+
+    return replace(wanted, encoder=replace(wanted.encoder, encode=encode)), calls
+
+
 @pytest.mark.parametrize("killed_at", range(1, 8))
 def test_what_was_done_before_a_kill_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
 ) -> None:
     monkeypatch.setattr(store_writing, "BYTES_BETWEEN_MARKS", 1)
     monkeypatch.setattr("hfpipe.data.encoding_documents.TEXTS_PER_CALL", 10)
-    wanted, calls = request(TEXTS), []
-
-    def encode(texts: list[str]) -> list[bytes]:
-        calls.append(texts)
-        if len(calls) == killed_at:
-            raise KeyboardInterrupt
-        return list(wanted.encoder.encode(texts))
-
-    watched = replace(wanted, encoder=replace(wanted.encoder, encode=encode))
+    wanted = request(TEXTS)
+    watched, calls = interrupted_at(wanted, killed_at)
     store = TokenStore(tmp_path)
     if killed_at <= 6:
         with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_token_store import SEPARATOR, TEXTS, VARIANTS, present_path, request, same
+from test_token_store import SEPARATOR, TEXTS, VARIANTS, interrupted_at, present_path, request, same
 
 from hfpipe.data import store_writing
 from hfpipe.data.corpus import pack_training_blocks
@@ -51,15 +51,8 @@ def test_a_kill_within_a_long_text_costs_no_more(
     monkeypatch.setattr("hfpipe.data.stretches.STRETCH_BYTES", 64)
     monkeypatch.setattr("hfpipe.data.encoding_documents.TEXTS_PER_CALL", 3)
     monkeypatch.setattr(store_writing, "BYTES_BETWEEN_MARKS", 1)
-    wanted, calls = request(stored(tmp_path / "texts", ["one", " ".join(TEXTS[:30]), "two", "three"])), []
-
-    def encode(texts: list[str]) -> list[bytes]:
-        calls.append(texts)
-        if len(calls) == killed_at:
-            raise KeyboardInterrupt
-        return list(wanted.encoder.encode(texts))
-
-    watched = replace(wanted, encoder=replace(wanted.encoder, encode=encode))
+    wanted = request(stored(tmp_path / "texts", ["one", " ".join(TEXTS[:30]), "two", "three"]))
+    watched, calls = interrupted_at(wanted, killed_at)
     store = TokenStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         store.provide(watched)
