@@ -27,7 +27,7 @@ SECONDS_BEFORE_PROBE = 60.0
 MEGABYTE = 1_000_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class Work:
     """Tokens of texts, tokens with padding, and pairs of tokens that attend to each other, of one process."""
 
@@ -35,11 +35,9 @@ class Work:
     padded_tokens: float = 0.0
     pairs: float = 0.0
 
-    def add(self, other: "Work") -> None:
-        """Count what `other` has as well."""
-        self.tokens += other.tokens
-        self.padded_tokens += other.padded_tokens
-        self.pairs += other.pairs
+    def __add__(self, other: "Work") -> "Work":
+        """Return the work of both."""
+        return Work(self.tokens + other.tokens, self.padded_tokens + other.padded_tokens, self.pairs + other.pairs)
 
 
 def count_work(batches: Iterable[Mapping[str, torch.Tensor]]) -> Work:
@@ -48,7 +46,7 @@ def count_work(batches: Iterable[Mapping[str, torch.Tensor]]) -> Work:
     for batch in batches:
         ids, mask = batch["input_ids"], batch.get("attention_mask")
         lengths = mask.sum(dim=-1) if mask is not None and mask.ndim == 2 else torch.full(ids.shape[:1], ids.shape[-1])
-        work.add(Work(float(lengths.sum()), float(ids.numel()), float((lengths.double() ** 2).sum())))
+        work += Work(float(lengths.sum()), float(ids.numel()), float((lengths.double() ** 2).sum()))
     return work
 
 
@@ -111,7 +109,7 @@ class Throughput(TrainerCallback):
 
     def count(self, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:
         """Count the micro-batches of the step that begins."""
-        self.work.add(count_work(batches))
+        self.work += count_work(batches)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -151,12 +149,12 @@ class Throughput(TrainerCallback):
         if logs is None or "loss" not in logs:
             return
         logs |= self._gather(self.work, self.watch.seconds).describe(self.trainer.token_cost)
-        self.all_work.add(self.work)
+        self.all_work += self.work
         self.work, self.watch.seconds = Work(), 0.0
 
     def summarise(self) -> dict[str, float]:
         """Return the pace of the whole session under Trainer's prefix; all processes have to call this."""
-        self.all_work.add(self.work)
+        self.all_work += self.work
         self.work = Work()
         told = self._gather(self.all_work, self.watch.total).describe(self.trainer.token_cost)
         return {f"train_{name}": value for name, value in told.items()}

@@ -57,12 +57,13 @@ def test_a_classifier(
 def test_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(f"a film with a plot and music number {index}" for index in range(60)))
-    assert answer("pretrain_causal_lm", language_model_settings(corpus), *FEW_STEPS) == 0
+    one_row = {**language_model_settings(corpus), "per_device_train_batch_size": 1}
+    assert answer("pretrain_causal_lm", one_row, *FEW_STEPS) == 0
     printed = capsys.readouterr().out
     assert shares_of(printed)["matrix products"] > 0
-    # packed blocks of 16 tokens have no padding
+    # a packed block of 16 tokens has no padding; steps under the profiler are not counted
     tokens = re.search(r"tokens per second: [\d,]+; (\d+) tokens a step", printed)
-    assert tokens is not None and int(tokens[1]) % 16 == 0
+    assert tokens is not None and int(tokens[1]) == 16
 
 
 def test_mistakes_are_answered_in_words(
