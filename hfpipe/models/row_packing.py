@@ -3,6 +3,9 @@
 Rows of the same length lie next to each other: such a bunch is a rectangle again, and attention computes each bunch as
 a batch of its own, with what the model's own mask says between the tokens of a row. So windows, causal masks and
 padding on either side need no rule here, and no matrix of all tokens against all others is made.
+
+A packed row may be filled up with some of the padding, which attention leaves out: rows of ever other sizes are bad for
+the memory of a process.
 """
 
 from collections.abc import Iterator
@@ -39,19 +42,24 @@ class PackedMask:
     parts: tuple[BunchMask, ...]
 
     def split(self, states: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yield (rows, heads, length, size) of each bunch of `states` (1, heads, tokens, size)."""
-        pieces = states.transpose(1, 2).squeeze(0).split([rows * length for rows, length in self.shapes])
+        """Yield (rows, heads, length, size) of each bunch of `states` (1, heads, positions, size)."""
+        sizes = [rows * length for rows, length in self.shapes]
+        pieces = states.transpose(1, 2).squeeze(0)[: sum(sizes)].split(sizes)
         for piece, shape in zip(pieces, self.shapes, strict=True):
             yield piece.unflatten(0, shape).transpose(1, 2)
 
 
 class Packing:
-    """Which positions of a batch padded to (rows, length) are tokens, and in what order a packed row has them."""
+    """Which positions of a batch padded to (rows, length) are tokens, and in what order a packed row has them.
 
-    def __init__(self, attention_mask: torch.Tensor) -> None:
+    `tokens` is their number; behind them `index`, which has all positions of the packed row, may have some of padding.
+    """
+
+    def __init__(self, attention_mask: torch.Tensor, *, multiple_of: int = 1) -> None:
         """Order the tokens of `attention_mask` (rows, length), which is true or 1 where they are.
 
-        A row without any keeps its first position, for its model looks at one.
+        A row without any keeps its first position, for its model looks at one. The packed row has a multiple of
+        `multiple_of` positions, where there is padding enough for that.
         """
         self.rows, self.length = attention_mask.shape
         is_token = attention_mask.bool()
@@ -60,22 +68,19 @@ class Packing:
         self.bunches = [_bunch(rows, length, order) for length, rows in _group(lengths.tolist())]
         starts = [bunch.rows[:, None] * self.length for bunch in self.bunches]
         flat = [(start + bunch.positions).flatten() for start, bunch in zip(starts, self.bunches, strict=True)]
-        self.index = torch.cat(flat)
+        tokens = torch.cat(flat)
+        self.tokens = len(tokens)
+        self.index = torch.cat([tokens, _find_filling(tokens, is_token.numel(), multiple_of)])
         self.positions = self.index % self.length
         self._packed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._masks: dict[int, tuple[torch.Tensor, PackedMask]] = {}
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the packed row."""
-        return len(self.index)
 
     def fits(self, tensor: torch.Tensor) -> bool:
         """Tell whether `tensor` has something for each position, in each row or one for all."""
         return tensor.ndim in (2, 3) and tensor.shape[0] in (1, self.rows) and tensor.shape[1] == self.length
 
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
-        """Return (1, tokens, ...) of (rows or 1, length, ...)."""
+        """Return (1, positions, ...) of (rows or 1, length, ...)."""
         index = self.positions if padded.shape[0] < self.rows else self.index
         return padded.flatten(0, 1).index_select(0, index).unsqueeze(0)
 
@@ -87,9 +92,10 @@ class Packing:
         return self._packed[id(padded)][1]
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
-        """Return (rows, length, ...) of (1, tokens, ...), 0 where there is padding."""
+        """Return (rows, length, ...) of (1, positions, ...), 0 where there is padding."""
         padded = packed.new_zeros(self.rows * self.length, *packed.shape[2:])
-        return padded.index_copy(0, self.index, packed.squeeze(0)).unflatten(0, (self.rows, self.length))
+        own = self.index[: self.tokens]
+        return padded.index_copy(0, own, packed.squeeze(0)[: self.tokens]).unflatten(0, (self.rows, self.length))
 
     def pack_mask(self, mask: torch.Tensor) -> PackedMask:
         """Return `mask` (rows or 1, heads or 1, length, length), true where a query sees a key, for the packed row.
@@ -111,6 +117,15 @@ class Packing:
         lengths = [bunch.positions.shape[1] for bunch in self.bunches for _ in bunch.rows]
         ends = torch.tensor([0, *lengths], device=self.index.device).cumsum(0, dtype=torch.int32)
         return ends, max(lengths)
+
+
+def _find_filling(tokens: torch.Tensor, positions: int, multiple_of: int) -> torch.Tensor:
+    """Return positions without a token, as many as `tokens` are short of a multiple; none where there are too few."""
+    missing = -len(tokens) % multiple_of
+    is_free = torch.ones(positions, dtype=torch.bool, device=tokens.device)
+    is_free[tokens] = False
+    free = is_free.nonzero().squeeze(1)
+    return free[: missing if missing <= len(free) else 0]
 
 
 def _group(lengths: list[int]) -> list[tuple[int, list[int]]]:

@@ -6,8 +6,9 @@ functions the run calls; only memory and sampled corpora are estimates, and say 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psutil
@@ -42,7 +43,7 @@ from hfpipe.training.resources import (
 )
 from hfpipe.training.schedule import Schedule, count_saves, find_argument, keeps_best, plan_schedule
 from hfpipe.training.session import fingerprint_of
-from hfpipe.training.settling import settle_model
+from hfpipe.training.settling import settle_model, weigh_padding
 from hfpipe.training.stream_survey import survey_stream
 from hfpipe.training.surveys import Draft, Survey
 
@@ -74,6 +75,8 @@ def check(config: RunConfig) -> CheckReport:
     if draft.plan is not None:
         # the run tells it once it has asked its model
         draft.plan = settle_model(draft.plan, survey.outlined.model) if survey.outlined is not None else draft.plan
+        if survey.lengths is not None:
+            draft.plan = weigh_padding(draft.plan, config, survey.lengths, begun=_find_begun(opening))
         draft.lines.insert(told, str(draft.plan))
     if opening is not None:
         _check_cut(draft, opening)
@@ -141,9 +144,8 @@ def _check_steps(draft: Draft, survey: Survey, opening: Opening | None) -> None:
         draft.lines.append(f"{name}: {counts}")
     if survey.lengths is None:
         return
-    begun = opening.run if opening is not None and opening.kind == "resume" and opening.run else {}
     planned = draft.plan is not None and bool(draft.plan.padding_free)
-    padding_free = find_dealing(begun, padding_free=planned)
+    padding_free = find_dealing(_find_begun(opening), padding_free=planned)
     schedule = plan_schedule(
         draft.config, survey.lengths, window_length=survey.window_length, padding_free=padding_free
     )
@@ -157,6 +159,11 @@ def _check_steps(draft: Draft, survey: Survey, opening: Opening | None) -> None:
         _check_disk(draft, survey.outlined, schedule)
         if survey.fits and draft.plan is not None:
             _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=draft.plan)
+
+
+def _find_begun(opening: Opening | None) -> Mapping[str, Any]:
+    """Return the record of the run that would go on; empty where it would begin."""
+    return opening.run if opening is not None and opening.kind == "resume" and opening.run else {}
 
 
 def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:

@@ -33,7 +33,7 @@ from hfpipe.training.room import check_room
 from hfpipe.training.row_sources import RowSources
 from hfpipe.training.schedule import describe_steps, find_window_length
 from hfpipe.training.session import Session, fingerprint_of
-from hfpipe.training.settling import record_plan, settle_loss, settle_model, settle_padding
+from hfpipe.training.settling import record_plan, settle_loss, settle_model, settle_padding, weigh_padding
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
@@ -161,12 +161,15 @@ def build_trainer(
         ConfigError: If the user asks for a loss, document masks or layers without padding that the model does not have.
         CheckpointError: If the disk has no room for two checkpoints and the finished model.
     """
+    config, begun = session.config, read_run(session.directory)
     performance = settle_model(session.plan, model)
-    place = session.config.place("padding_free")
+    if isinstance(rows.train, LabelledRows):
+        performance = weigh_padding(performance, config, rows.train.lengths, begun=begun)
+    place = config.place("padding_free")
     performance = settle_padding(performance, model, place=place, device=session.args.device)
-    if not session.config.data.cross_document_attention:
+    if not config.data.cross_document_attention:
         check_document_masks(session.model, model)
-    padding_free = find_dealing(read_run(session.directory), padding_free=bool(performance.padding_free))
+    padding_free = find_dealing(begun, padding_free=bool(performance.padding_free))
     trainer = PlannedTrainer(
         model,
         session.args,
@@ -175,11 +178,11 @@ def build_trainer(
         validation_rows=rows.validation,
         tokenizer=tokenizer,
     )
-    record_plan(session, settle_loss(performance, trainer, place=session.config.place("fused_loss")))
-    trainer.fingerprint = fingerprint_of(session.config)
-    trainer.decay = read_decay(session.config.trainer_arguments)
+    record_plan(session, settle_loss(performance, trainer, place=config.place("fused_loss")))
+    trainer.fingerprint = fingerprint_of(config)
+    trainer.decay = read_decay(config.trainer_arguments)
     if session.is_main:
-        window_length = find_window_length(session.config)
+        window_length = find_window_length(config)
         logger.info(describe_steps(trainer.plan, trainer.train_rows, window_length=window_length))
     check_room(session, trainer)
     return trainer

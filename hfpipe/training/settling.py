@@ -5,22 +5,27 @@ it, it is refused. The plan that came out is what the record holds and a resumed
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from hfpipe.config import RunConfig
 from hfpipe.config.model_settings import OWN_ATTENTION
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.attention import supports
 from hfpipe.models.dropout import quicken_dropout
 from hfpipe.models.fused_head import FusedHead
-from hfpipe.models.packed_layers import CannotPack, pack_layers
+from hfpipe.models.packed_layers import PAYS_FROM, CannotPack, pack_layers
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import written_for_all
+from hfpipe.training.cursor import MICRO_BATCHES_PER_EPOCH
 from hfpipe.training.fused_loss import find_fused_head
 from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, PerformancePlan
+from hfpipe.training.schedule import find_window_length, plan_schedule
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
@@ -37,6 +42,24 @@ def settle_model(plan: PerformancePlan, model: PreTrainedModel) -> PerformancePl
     if plan.quick_dropout:
         quicken_dropout(model)
     return plan
+
+
+def weigh_padding(
+    plan: PerformancePlan, config: RunConfig, lengths: np.ndarray, *, begun: Mapping[str, Any]
+) -> PerformancePlan:
+    """Return `plan` with padded batches where those of a new run have too little padding for packed ones to pay.
+
+    `lengths` (rows,) are the tokens of training rows. What its user decided stays, and what a run has `begun` with. A
+    budget of tokens deals rows so that they can be packed; FlashAttention gains by any padding that is left out.
+    """
+    is_settled = plan.origins.get(PADDING_FREE, PLANNED) != PLANNED or MICRO_BATCHES_PER_EPOCH in begun
+    gains = plan.attention == FLASH or config.training.max_tokens_per_batch is not None
+    if not plan.padding_free or is_settled or gains:
+        return plan
+    share = plan_schedule(config, lengths, window_length=find_window_length(config)).padding_share()
+    if share >= PAYS_FROM:
+        return plan
+    return _without(plan, PADDING_FREE, False, f"{100 * share:.0f} % padding, too little to gain from")
 
 
 def settle_padding(

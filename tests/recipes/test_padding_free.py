@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_recipe_here
+from conftest import run_recipe_here, to_argv
 from test_resume import classifier_settings, outcome, stop_and_go_on
 
+from hfpipe.cli import app
 from hfpipe.errors import ConfigError
 from hfpipe.records.run_directory import read_history, read_json
 
@@ -55,10 +56,33 @@ def test_a_run_without_padding_ends_in_the_same_bits_stopped_or_not(
     assert losses(tmp_path / "padded") != losses(tmp_path / "straight")
 
 
+def test_a_run_with_little_padding_keeps_it_unless_asked(
+    checkpoints: Callable[[str], Path],
+    reviews_csv: Callable[[int], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = {**classifier_settings(reviews_csv(24), checkpoints("bert")), "num_train_epochs": 1, "baselines": "[]"}
+    # no text is shorter
+    settings |= {"max_seq_length": 5, "output_dir": tmp_path / "run"}
+    run_recipe_here(FINETUNE, settings)
+    told = "0 % padding, too little to gain from"
+    assert is_padding_free(tmp_path / "run") == {"value": False, "origin": "plan", "reason": told}
+    run_recipe_here(FINETUNE, {**settings, "padding_free": "true", "output_dir": tmp_path / "asked"})
+    assert is_padding_free(tmp_path / "asked") == {"value": True, "origin": "--padding_free"}
+    Path(tmp_path / "run.yaml").write_text(f"recipe: {FINETUNE}\n", encoding="utf-8")
+    capsys.readouterr()
+    for given, expected in (({}, f", padded batches ({told}), "), ({"max_seq_length": 24}, ", padding-free, ")):
+        argv = to_argv({**settings, **given, "output_dir": tmp_path / "other"})
+        with pytest.raises(SystemExit):
+            app(["check", str(tmp_path / "run.yaml"), *argv])
+        assert expected in capsys.readouterr().out
+
+
 def test_a_model_without_layers_of_transformers_has_padded_batches_and_says_so(
     reviews_csv: Callable[[int], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"train_file": reviews_csv(16), "model_type": "hfpipe_lstm", "max_seq_length": 24, "max_steps": 1}
+    settings = {"train_file": reviews_csv(16), "model_type": "hfpipe_lstm", "max_seq_length": 64, "max_steps": 1}
     settings |= {"config_overrides": "embedding_size=8,hidden_size=8", "model_size": "tiny", "vocab_size": 300}
     settings |= {"baselines": "[]", "disable_tqdm": "true", "bf16": "false"}
     with caplog.at_level(logging.INFO, "hfpipe"):
