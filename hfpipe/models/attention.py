@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -111,10 +110,7 @@ def _attend_packed(
         attention_forward(module, query, key, value, part.mask, is_causal=part.is_causal, **options)[0]
         for query, key, value, part in bunches
     ]
-    tokens = torch.cat([each.flatten(0, 1) for each in mixed])
-    # what fills the row up sees nothing and is seen by nothing
-    filling = states[0].shape[2] - len(tokens)
-    return functional.pad(tokens, (0, 0, 0, 0, 0, filling)).unsqueeze(0)
+    return torch.cat([each.flatten(0, 1) for each in mixed]).unsqueeze(0)
 
 
 def _multiplies(

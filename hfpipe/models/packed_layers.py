@@ -24,8 +24,8 @@ MASK = "attention_mask"
 STATES = "hidden_states"
 PAYS_FROM = 0.15
 """Padding of the batches of a run, as a share, from which packing saves time on a CPU (MiniLM, bf16; 2026-11-23)."""
-FILLED_TO = 64
-"""Positions a packed row is a multiple of on a CPU: fewer sizes, so that freed memory fits what comes next."""
+MULTIPLE_OF = 16
+"""Positions of a row on a CPU: fewer sizes of tensors, so that freed memory fits what comes next, and fewer lengths."""
 PROBE_LENGTHS = (7, 3, 5, 3)
 PROBE_TOLERANCE = 1e-4
 """Relative, in float32; states of a text that sees another one, or wrong positions, differ by tens of percent."""
@@ -64,7 +64,7 @@ class PackedLayers:
         packs = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         self.packing = None
         if packs and isinstance(mask, torch.Tensor) and mask.ndim == 2 and not bool(mask.all()):
-            self.packing = Packing(mask, multiple_of=1 if self.by_boundaries else FILLED_TO)
+            self.packing = Packing(mask, multiple_of=1 if self.by_boundaries else MULTIPLE_OF)
 
     def enter_first(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

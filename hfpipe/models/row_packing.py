@@ -4,8 +4,8 @@ Rows of the same length lie next to each other: such a bunch is a rectangle agai
 a batch of its own, with what the model's own mask says between the tokens of a row. So windows, causal masks and
 padding on either side need no rule here, and no matrix of all tokens against all others is made.
 
-A packed row may be filled up with some of the padding, which attention leaves out: rows of ever other sizes are bad for
-the memory of a process.
+A row may keep some of its padding, so that there are fewer lengths: each is a call of attention, and tensors of ever
+other sizes are bad for the memory of a process.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ import torch
 
 @dataclass(frozen=True)
 class Bunch:
-    """Rows (rows,) of one length of a padded batch, and where their tokens are in them (rows, length)."""
+    """Rows (rows,) of a padded batch that keep as many positions, and which of theirs these are (rows, length)."""
 
     rows: torch.Tensor
     positions: torch.Tensor
@@ -25,7 +25,7 @@ class Bunch:
 
 @dataclass(frozen=True)
 class BunchMask:
-    """What the tokens of a bunch's rows see of their row; `mask` (rows, heads or 1, length, length), None for all.
+    """What the positions of a bunch's rows see of their row; `mask` (rows, heads or 1, length, length), None for all.
 
     `is_causal` where that is all that comes before.
     """
@@ -43,34 +43,29 @@ class PackedMask:
 
     def split(self, states: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield (rows, heads, length, size) of each bunch of `states` (1, heads, positions, size)."""
-        sizes = [rows * length for rows, length in self.shapes]
-        pieces = states.transpose(1, 2).squeeze(0)[: sum(sizes)].split(sizes)
+        pieces = states.transpose(1, 2).squeeze(0).split([rows * length for rows, length in self.shapes])
         for piece, shape in zip(pieces, self.shapes, strict=True):
             yield piece.unflatten(0, shape).transpose(1, 2)
 
 
 class Packing:
-    """Which positions of a batch padded to (rows, length) are tokens, and in what order a packed row has them.
-
-    `tokens` is their number; behind them `index`, which has all positions of the packed row, may have some of padding.
-    """
+    """Which positions of a batch padded to (rows, length) are kept, and in what order a packed row has them."""
 
     def __init__(self, attention_mask: torch.Tensor, *, multiple_of: int = 1) -> None:
-        """Order the tokens of `attention_mask` (rows, length), which is true or 1 where they are.
+        """Keep the tokens of `attention_mask` (rows, length), which is true or 1 where they are.
 
-        A row without any keeps its first position, for its model looks at one. The packed row has a multiple of
-        `multiple_of` positions, where there is padding enough for that.
+        With them a row keeps padding up to a multiple of `multiple_of` positions, as far as it has any. A row without
+        a token keeps its first position, for its model looks at one.
         """
         self.rows, self.length = attention_mask.shape
         is_token = attention_mask.bool()
-        lengths = is_token.sum(1).clamp(min=1)
+        tokens = is_token.sum(1).clamp(min=1)
+        lengths = (tokens + -tokens % multiple_of).clamp(max=self.length)
         order = (~is_token).to(torch.uint8).argsort(dim=1, stable=True)  # tokens first
         self.bunches = [_bunch(rows, length, order) for length, rows in _group(lengths.tolist())]
         starts = [bunch.rows[:, None] * self.length for bunch in self.bunches]
         flat = [(start + bunch.positions).flatten() for start, bunch in zip(starts, self.bunches, strict=True)]
-        tokens = torch.cat(flat)
-        self.tokens = len(tokens)
-        self.index = torch.cat([tokens, _find_filling(tokens, is_token.numel(), multiple_of)])
+        self.index = torch.cat(flat)
         self.positions = self.index % self.length
         self._packed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._masks: dict[int, tuple[torch.Tensor, PackedMask]] = {}
@@ -92,10 +87,9 @@ class Packing:
         return self._packed[id(padded)][1]
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
-        """Return (rows, length, ...) of (1, positions, ...), 0 where there is padding."""
+        """Return (rows, length, ...) of (1, positions, ...), 0 where padding was left out."""
         padded = packed.new_zeros(self.rows * self.length, *packed.shape[2:])
-        own = self.index[: self.tokens]
-        return padded.index_copy(0, own, packed.squeeze(0)[: self.tokens]).unflatten(0, (self.rows, self.length))
+        return padded.index_copy(0, self.index, packed.squeeze(0)).unflatten(0, (self.rows, self.length))
 
     def pack_mask(self, mask: torch.Tensor) -> PackedMask:
         """Return `mask` (rows or 1, heads or 1, length, length), true where a query sees a key, for the packed row.
@@ -119,15 +113,6 @@ class Packing:
         return ends, max(lengths)
 
 
-def _find_filling(tokens: torch.Tensor, positions: int, multiple_of: int) -> torch.Tensor:
-    """Return positions without a token, as many as `tokens` are short of a multiple; none where there are too few."""
-    missing = -len(tokens) % multiple_of
-    is_free = torch.ones(positions, dtype=torch.bool, device=tokens.device)
-    is_free[tokens] = False
-    free = is_free.nonzero().squeeze(1)
-    return free[: missing if missing <= len(free) else 0]
-
-
 def _group(lengths: list[int]) -> list[tuple[int, list[int]]]:
     """Return each length with its rows, shortest first."""
     return [(length, [row for row, own in enumerate(lengths) if own == length]) for length in sorted({*lengths})]
@@ -139,7 +124,7 @@ def _bunch(rows: list[int], length: int, order: torch.Tensor) -> Bunch:
 
 
 def _cut(mask: torch.Tensor, bunch: Bunch) -> torch.Tensor:
-    """Return what `mask` has between the tokens of each row of a bunch (rows, heads or 1, length, length)."""
+    """Return what `mask` has between the positions of each row of a bunch (rows, heads or 1, length, length)."""
     rows = bunch.rows if mask.shape[0] > 1 else torch.zeros_like(bunch.rows)
     heads = torch.arange(mask.shape[1], device=mask.device)
     places = bunch.positions
