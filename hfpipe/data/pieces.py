@@ -63,7 +63,7 @@ class PieceEncoder:
             self._kept_bytes = 0
         with ThreadPoolExecutor(1) as thread:
             before = None
-            for portion in _portion(texts):
+            for portion in _cut_portions(texts):
                 begun = self._begin(portion, thread, before)
                 if before is not None:
                     yield from self._finish(before)
@@ -87,7 +87,7 @@ class PieceEncoder:
             yield b"".join(map(self._known.__getitem__, row))
 
 
-def _portion(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def _cut_portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield `texts` in portions, so that some are cut and some put together while others are encoded."""
     first = characters = 0
     for place, text in enumerate(texts, start=1):
