@@ -8,6 +8,7 @@ Each turn is timed by wall and by the processor time of all threads of the proce
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,10 @@ class _Seat:
         except EOFError:
             self.process.join()
             code = self.process.exitcode
-            raise SystemExit(f"{self.record.name}: its process ended with {code}; see above") from None
+            told = f"ended with {code}; see above"
+            if code == -signal.SIGKILL:
+                told = "was killed, most likely for want of memory: all sides hold theirs at once; leave some out"
+            raise SystemExit(f"{self.record.name}: its process {told}") from None
 
     def is_waiting(self) -> bool:
         """Return whether the player waits for its next turn, and take down its last words where it does not."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -208,10 +209,17 @@ def _break(turn: Turn) -> None:
     os._exit(3)
 
 
+def _be_killed(turn: Turn) -> None:
+    turn.begin()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @forks
 def test_a_player_that_dies_ends_the_measurement() -> None:
     with pytest.raises(SystemExit, match="broken: its process ended with 3; see above"):
         take_turns([Player("broken", _break)])
+    with pytest.raises(SystemExit, match="large: its process was killed, most likely for want of memory: all sides"):
+        take_turns([Player("large", _be_killed)])
 
 
 def test_each_case_has_options_and_a_run() -> None:
