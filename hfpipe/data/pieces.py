@@ -42,7 +42,7 @@ class _Portion:
     """Texts as their pieces, and those of them that nobody knew, which are being encoded."""
 
     rows: list[list[str]]
-    new: dict[str, None]
+    new: set[str]
     found: "Future[list[Encoding]]"
 
 
@@ -74,9 +74,8 @@ class PieceEncoder:
     def _begin(self, texts: Sequence[str], thread: ThreadPoolExecutor, before: _Portion | None) -> _Portion:
         """Cut texts into pieces, while those of the portion `before` are encoded, and have the new ones follow."""
         rows = [self._borders.findall(text) for text in texts]
-        known, awaited = self._known, before.new if before else {}
-        pieces = set().union(*rows)
-        new = dict.fromkeys(piece for piece in pieces if piece not in known and piece not in awaited)
+        known, awaited = self._known, before.new if before else set()
+        new = {piece for piece in set().union(*rows) if piece not in known and piece not in awaited}
         return _Portion(rows, new, thread.submit(self._backend.encode_batch_fast, [*new], add_special_tokens=False))
 
     def _finish(self, portion: _Portion) -> Iterator[bytes]:
