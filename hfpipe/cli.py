@@ -175,7 +175,7 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Add what a classifier says of it to every row of a file, in its order: labels and probabilities, or a number."""
-    from hfpipe.inference.option_names import telling_options
+    from hfpipe.config.option_names import telling_options
     from hfpipe.inference.tables import TextColumns, check_output, survey_table
 
     check_output(output, overwrite=overwrite)
@@ -208,7 +208,7 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Score a classifier on a labelled file by the metrics of its training."""
-    from hfpipe.inference.option_names import telling_options
+    from hfpipe.config.option_names import telling_options
     from hfpipe.inference.tables import check_output, survey_table
 
     if output is not None:

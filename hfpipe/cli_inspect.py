@@ -5,13 +5,17 @@ It exits 0 whatever is found, for findings are no mistakes of the command.
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hfpipe.cli_options import Delimiter, Encoding, Overwrite
+
+if TYPE_CHECKING:
+    from hfpipe.inspection.requests import Request
 
 
 def inspect(
@@ -42,12 +46,15 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """Say what is the matter with data before training on them: repeats, leaks, label errors, personal data, ..."""
-    from hfpipe.inference.option_names import telling_options
+    from hfpipe.config.option_names import INSPECT_OPTIONS, telling_options
     from hfpipe.inference.tables import check_output
-    from hfpipe.inspection.cleaned import check_alone, diff_request, read_steps
-    from hfpipe.inspection.options import OPTIONS, read_data_options, read_row_limit
+    from hfpipe.inspection.cleaned import check_alone, read_steps
+    from hfpipe.inspection.options import read_data_options, read_row_limit
+    from hfpipe.inspection.requests import Request
 
     limit = read_row_limit(rows)
+    if diff:
+        check_alone(output)
     if output is not None:
         check_output(output, suffixes=(".json",), overwrite=overwrite)
     data = read_data_options(
@@ -65,23 +72,31 @@ def inspect(
             "cleaning_steps": list(read_steps(cleaning_steps)) or None,
         }
     )
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    from hfpipe.data.cleaning_diff import describe_diff
-    from hfpipe.inspection.record import write_findings
-    from hfpipe.inspection.rendering import render
-    from hfpipe.inspection.requests import Request, inspect_request
-
     request = Request(tuple(files), data, not no_labels, tokenizer, max_seq_length)
     # a run is described by settings, and they are what its user can change
-    telling = nullcontext() if request.is_run else telling_options(OPTIONS)
-    if diff:
-        check_alone(output)
-        with telling:
-            found = diff_request(request, rows=limit)
-        print("\n".join(describe_diff(found, in_color=coloured)))
-        return
-    with telling:
-        record = inspect_request(request)
+    with nullcontext() if request.is_run else telling_options(INSPECT_OPTIONS):
+        lines = _show_changes(request, limit) if diff else _show_findings(request, limit, output=output)
+    print("\n".join(lines))
+
+
+def _show_changes(request: "Request", limit: int | None) -> Iterable[str]:
+    from hfpipe.data.cleaning_diff import describe_diff
+    from hfpipe.inspection.cleaned import diff_request
+
+    return describe_diff(diff_request(request, rows=limit), in_color=_is_coloured())
+
+
+def _show_findings(request: "Request", limit: int | None, *, output: Path | None) -> Iterable[str]:
+    """Return the findings as they are printed; all of them go to `output`."""
+    from hfpipe.inspection.record import write_findings
+    from hfpipe.inspection.rendering import render
+    from hfpipe.inspection.requests import inspect_request
+
+    record = inspect_request(request)
     if output is not None:
         write_findings(output, record)
-    print("\n".join(render(record, rows=limit, coloured=coloured)))
+    return render(record, rows=limit, coloured=_is_coloured())
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

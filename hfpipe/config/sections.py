@@ -75,6 +75,12 @@ class TrainingSettings:
         change="free",
         recipes=(PRETRAIN,),
     )
+    pooled_last_layer: bool | None = setting(
+        None,
+        "Compute the last layer of a classifier for the token its head looks at; without it where the model allows it.",
+        change="free",
+        recipes=(FINETUNE,),
+    )
     padding_free: bool | None = setting(
         None,
         "Leave padding out of a classifier's layers in training; without it where model and attention allow it.",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hfpipe.data.tokens import TokenizedTexts
 from hfpipe.errors import DataError, Problem
 
 IGNORED = -100
@@ -60,17 +59,6 @@ class Blocks:
     @property
     def _whole_count(self) -> int:
         return max(0, (len(self.stream) - self.block_size) // self.stride + 1)
-
-
-def join_documents(documents: TokenizedTexts, separator: int) -> np.ndarray:
-    """Return the stream of all documents, (tokens,) int32, with `separator` before, between and after them."""
-    starts = documents.offsets + np.arange(len(documents) + 1)
-    stream = np.empty(len(documents.ids) + len(documents) + 1, dtype=np.int32)
-    is_separator = np.zeros(len(stream), dtype=bool)
-    is_separator[starts] = True
-    stream[is_separator] = separator
-    stream[~is_separator] = documents.ids
-    return stream
 
 
 def pack_training_blocks(stream: np.ndarray, block_size: int, *, place: str) -> Blocks:

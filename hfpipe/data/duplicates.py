@@ -4,7 +4,7 @@ Within the training part the first of equal rows stays; equal texts with differe
 for no label of theirs can be trusted. Rows of other parts are never touched here.
 """
 
-from collections.abc import Hashable, Iterator, Sequence, Set
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
@@ -40,15 +40,11 @@ def find_repeats(texts: Sequence[Hashable], labels: Sequence[Hashable]) -> tuple
     return rows[is_conflicting], rows[(first != rows) & ~is_conflicting]
 
 
-def find_texts_of(texts: Sequence[Hashable], others: Set[Hashable]) -> np.ndarray:
-    """Return the ids of rows whose text is among `others`."""
-    return np.array([row for row, text in enumerate(texts) if text in others], dtype=np.int64)
-
-
 def find_shared(texts: Sequence[Hashable], others: Sequence[Sequence[Hashable]]) -> np.ndarray:
     """Return the ids of rows whose text stands in one of `others`."""
     if not isinstance(texts, StoredTexts):
-        return find_texts_of(texts, {text for other in others for text in other})
+        among = {text for other in others for text in other}
+        return np.array([row for row, text in enumerate(texts) if text in among], dtype=np.int64)
     shared = []
     stored = [other for other in others if isinstance(other, StoredTexts)]
     assert len(stored) == len(others), "documents of all parts are stored, or none"

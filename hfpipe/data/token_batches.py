@@ -13,9 +13,9 @@ refused by the configuration, before there are rows.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -71,8 +71,6 @@ class TokenBatchPlan:
     world_size: int
     seed: int
     padding_free: bool = False
-    # the epoch drawn last: every step asks where it stands in it
-    _drawn: dict[int, _Epoch] = field(default_factory=dict, repr=False)
 
     @cached_property
     def strata(self) -> Strata:
@@ -165,11 +163,10 @@ class TokenBatchPlan:
             is_there = number < self.global_micro_batches
             yield drawn.order[drawn.starts[number] : drawn.starts[number + 1]].tolist() if is_there else [FILLER]
 
-    def _epoch(self, epoch: int) -> _Epoch:
-        if epoch not in self._drawn:
-            self._drawn.clear()
-            self._drawn[epoch] = self._draw(epoch)
-        return self._drawn[epoch]
+    @cached_property
+    def _epoch(self) -> Callable[[int], _Epoch]:
+        """How an epoch is drawn; the last one is kept, for every step asks where it stands in it."""
+        return lru_cache(maxsize=1)(self._draw)
 
     def _draw(self, epoch: int) -> _Epoch:
         strata, batches = self.strata, self.global_micro_batches

@@ -44,7 +44,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TokenStream:
-    """The ids of documents in one stream, as `join_documents` gives it.
+    """The ids of documents in one stream, a separator before, between and after them.
 
     `ids` (tokens,) are uint16 or int32; document i begins, with the separator before it, at token `starts[i]` and has
     `sizes[i]` bytes of UTF-8.

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: a temperature fitted on validation rows, the bins of a reliability diagram.
+"""Probabilities that mean what they say: a temperature fitted on validation rows.
 
 Logits divided by one number above 0 keep their order, so no prediction changes, only how sure it is (Guo et al. 2017,
 On Calibration of Modern Neural Networks). The number is where the log loss of the validation rows is lowest. The loss
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.evaluation.metrics import PROBABILITY_METRICS, as_references, check_shapes
-from hfpipe.evaluation.probabilities import assign_bins, judge_confidence, to_probabilities
+from hfpipe.evaluation.probabilities import to_probabilities
 
 LOWEST, HIGHEST = 0.01, 100.0
 """Temperatures between which the best is looked for."""
@@ -34,22 +34,6 @@ class Calibration:
     log_loss_after: float
     ece_before: float
     ece_after: float
-
-    @property
-    def is_at_bound(self) -> bool:
-        """Tell whether the rows gave no temperature of their own: all are right, or the logits say nothing."""
-        return self.temperature in (1.0, HIGHEST)
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Rows of about the same confidence, from `low` to `high`: their mean, and how often what it was of came true."""
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: float
-    rows: int
 
 
 def fit_temperature(problem_type: str, logits: np.ndarray, targets: np.ndarray) -> Calibration:
@@ -71,26 +55,6 @@ def fit_temperature(problem_type: str, logits: np.ndarray, targets: np.ndarray) 
 def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Return the logits divided by the temperature, in their own type."""
     return (logits / temperature).astype(logits.dtype)
-
-
-def reliability_bins(problem_type: str, logits: np.ndarray, targets: np.ndarray) -> tuple[ReliabilityBin, ...]:
-    """Return the bins that the expected calibration error is the mean gap of, by rising confidence.
-
-    Of one label a row they hold rows by the confidence of the predicted label, and `accuracy` is how often it is right.
-    Of several they hold all answers of all rows by their probability, and `accuracy` is how often the label is there.
-    """
-    references, probabilities = as_references(problem_type, targets), to_probabilities(problem_type, logits)
-    if problem_type == SINGLE_LABEL:
-        confidence, outcomes = judge_confidence(references, probabilities)
-    else:
-        confidence, outcomes = probabilities.ravel(), references.ravel().astype(np.float64)
-    bins = assign_bins(confidence)
-    return tuple(_describe_bin(confidence[bins == each], outcomes[bins == each]) for each in np.unique(bins))
-
-
-def _describe_bin(confidence: np.ndarray, outcomes: np.ndarray) -> ReliabilityBin:
-    ends = float(confidence.min()), float(confidence.max())
-    return ReliabilityBin(*ends, float(confidence.mean()), float(outcomes.mean()), len(confidence))
 
 
 def _find_temperature(problem_type: str, logits: np.ndarray, references: np.ndarray) -> float:

@@ -16,7 +16,8 @@ from scipy import stats
 
 from hfpipe.config.sections import REGRESSION
 from hfpipe.evaluation.metrics import as_references, check_shapes, compute_metrics, predict
-from hfpipe.evaluation.probabilities import to_probabilities
+from hfpipe.evaluation.possible_gaps import find_largest_bias, may_be_chance
+from hfpipe.evaluation.probabilities import judge_answers, to_probabilities
 from hfpipe.evaluation.rare_errors import Outlook, find_upper_end, foresee_errors
 from hfpipe.evaluation.resampled_scores import RIGHT_OF_ADDED_TO_OTHER, build_resample, count_added
 from hfpipe.evaluation.resampling import draw_weights, find_bounds, find_level, find_p_value
@@ -85,12 +86,14 @@ def bootstrap_intervals(
     if problem_type == REGRESSION:
         return bounds
     probabilities = to_probabilities(problem_type, logits)
-    return {
-        name: _reach_rare_errors(bounds[name], found[source], foresee_errors(problem_type, probabilities, source))
-        if source in FORESEEN_ERRORS
-        else bounds[name]
-        for name, source in wanted.items()
-    }
+    for name, source in wanted.items():
+        if source in FORESEEN_ERRORS:
+            outlook = foresee_errors(problem_type, probabilities, source)
+            bounds[name] = _reach_rare_errors(bounds[name], found[source], outlook)
+        elif source == "ece":
+            answers = judge_answers(problem_type, as_references(problem_type, targets), probabilities)
+            bounds[name] = _reach_possible_gaps(bounds[name], *answers, seed=seed, resamples=resamples)
+    return bounds
 
 
 def mean_interval(sums: np.ndarray, counts: np.ndarray, *, seed: int, resamples: int = RESAMPLES) -> Interval:
@@ -213,6 +216,17 @@ def _reach_rare_errors(interval: Interval, means: np.ndarray, outlook: Outlook) 
         return interval
     variance = len(outlook.means) * float(means.var())
     return replace(interval, high=max(interval.high, find_upper_end(interval.value, variance, outlook)))
+
+
+def _reach_possible_gaps(
+    interval: Interval, confidence: np.ndarray, outcomes: np.ndarray, *, seed: int, resamples: int
+) -> Interval:
+    """Return the interval of a calibration error with ends that these answers do not exclude; see `possible_gaps`."""
+    if interval.low is None or interval.high is None:
+        return interval
+    is_chance = may_be_chance(interval.value, confidence, seed=seed, resamples=resamples)
+    high = max(interval.high, find_largest_bias(confidence, outcomes))
+    return replace(interval, low=0.0 if is_chance else interval.low, high=high)
 
 
 def _bound_gaps(value: float, gaps: np.ndarray, rows: int) -> tuple[float, float] | None:

@@ -2,9 +2,6 @@
 
 import math
 
-LANGUAGE_MODEL: tuple[str, ...] = ("loss", "perplexity", "bits_per_byte")
-"""The names `language_model_metrics` returns."""
-
 
 def language_model_metrics(loss_sum_nats: float, token_count: int, byte_count: int) -> dict[str, float]:
     """Return `loss` (nats a token), `perplexity` (its exponential) and `bits_per_byte` of a text.

@@ -77,6 +77,18 @@ def judge_confidence(references: np.ndarray, probabilities: np.ndarray) -> tuple
     return probabilities.max(axis=1), (predictions == references).astype(np.float64)
 
 
+def judge_answers(
+    problem_type: str, references: np.ndarray, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how sure each answer was and whether it came true, both float64 (answers,).
+
+    Of one label a row the answers are the predicted labels, of several all of them, by the probability of being there.
+    """
+    if problem_type == SINGLE_LABEL:
+        return judge_confidence(references, probabilities)
+    return probabilities.ravel(), references.ravel().astype(np.float64)
+
+
 def calibration_error(confidence: np.ndarray, outcomes: np.ndarray) -> float:
     """Return the absolute difference of mean confidence and mean outcome of each bin, averaged by its rows."""
     gaps = np.bincount(assign_bins(confidence), weights=confidence - outcomes)

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import stats
 
 ADDED_ROWS = 4
-STREAM = 50
-"""The stream of draws; choices of rows have streams of lower numbers, orders and mixtures of higher ones."""
+STREAM, STREAM_OF_SHARES = 50, 51
+"""The streams of draws; choices of rows have streams of lower numbers, orders and mixtures of higher ones."""
 
 WEIGHTS_AT_ONCE = 2**19
 """As many as stay in a processor's cache: 1,000 resamples of 25,000 rows in one array would be 200 MB."""
@@ -42,6 +42,15 @@ def draw_weights(rows: int, *, added: int, seed: int, resamples: int) -> Iterato
         places = ((stream.random_raw(count * rows) >> np.uint64(32)) * np.uint64(listed)) >> np.uint64(32)
         own = places.astype(np.int64).reshape(count, rows) + np.arange(count)[:, None] * listed
         yield np.bincount(own.ravel(), minlength=count * listed).reshape(count, listed).astype(np.float64)
+
+
+def draw_shares(count: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """Yield arrays (some resamples, `count`) of numbers that are evenly spread from 0 to below 1, `resamples` rows."""
+    stream = np.random.Philox(key=np.array([seed, STREAM_OF_SHARES], dtype=np.uint64))
+    at_once = max(1, WEIGHTS_AT_ONCE // count)
+    for start in range(0, resamples, at_once):
+        some = min(at_once, resamples - start)
+        yield (stream.random_raw(some * count) >> np.uint64(11)).reshape(some, count) * 2.0**-53
 
 
 def find_bounds(values: np.ndarray, rows: int, *, centre: float | None = None) -> tuple[float, float] | None:

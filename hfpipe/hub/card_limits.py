@@ -10,7 +10,6 @@ from hfpipe.hub.card_text import code, number, plain
 
 SMALL_PART = 1_000
 UNEVEN = 4
-TOKENS_OF_SMALL_TRAINING = 1_000_000_000
 
 _IMDB = """\
 @inproceedings{maas2011learning,

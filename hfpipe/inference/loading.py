@@ -7,6 +7,7 @@ probabilities do not depend on the rows beside it to more than 1e-5.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +34,9 @@ from hfpipe.models.attention import supports
 from hfpipe.models.bars import without_weight_bars
 from hfpipe.models.checkpoint_files import find_weights_problem
 from hfpipe.models.foreign_files import CONFIG_FILE, find_problems
+from hfpipe.models.layer_stacks import Unsuited
 from hfpipe.models.limits import find_length_limit, find_vocabulary_size
+from hfpipe.models.pooled_layer import pool_last_layer
 from hfpipe.models.sources import UNUSABLE
 from hfpipe.models.tokenizers import is_blank, read_tokenizer
 from hfpipe.records.inference_settings import INFERENCE_FILE, InferenceSettings, read_inference_settings
@@ -93,6 +96,8 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
         keep_freed_memory()
         if supports(model):
             model.set_attn_implementation(OWN_ATTENTION)
+    with suppress(Unsuited):  # the scores are the same, later
+        pool_last_layer(model)
     tokenizer = _load_tokenizer(run_dir, model.config)
     settings = _read_settings(run_dir, _label_names(model.config))
     if settings.max_seq_length is None:

@@ -3,30 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from hfpipe.config.option_names import INSPECT_OPTIONS
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION, SINGLE_LABEL, DataSettings
 from hfpipe.errors import ConfigError, Problem
 
 ALL_ROWS = "all"
-OPTIONS: Mapping[str, str] = {
-    "text_column_names": "--text-column",
-    "text_pair_column_name": "--text-pair-column",
-    "label_column_name": "--label-column",
-    "label_delimiter": "--label-delimiter",
-    "field_delimiter": "--delimiter",
-    "encoding": "--encoding",
-    "train_file": "FILE",
-    "validation_file": "--validation",
-    "test_file": "--test",
-    "problem_type": "--problem-type",
-    "document_per": "--document-per",
-    "tokenizer_name": "--tokenizer",
-    "model_name_or_path": "--tokenizer",
-    "max_seq_length": "--max-seq-length",
-}
-"""What files are described by, by the settings of a run that say the same."""
-_CHOICES: Mapping[str, tuple[str, Sequence[str]]] = {
-    "problem_type": ("--problem-type", (SINGLE_LABEL, MULTI_LABEL, REGRESSION)),
-    "document_per": ("--document-per", ("file", "paragraph", "line")),
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "problem_type": (SINGLE_LABEL, MULTI_LABEL, REGRESSION),
+    "document_per": ("file", "paragraph", "line"),
 }
 
 
@@ -39,8 +23,8 @@ def read_data_options(given: Mapping[str, Sequence[str] | str | None]) -> DataSe
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     values = {key: value for key, value in values.items() if value is not None}
     problems = [
-        Problem(f"{option} {values[key]}", rule=f"must be one of {', '.join(choices)}")
-        for key, (option, choices) in _CHOICES.items()
+        Problem(f"{INSPECT_OPTIONS[key]} {values[key]}", rule=f"must be one of {', '.join(choices)}")
+        for key, choices in _CHOICES.items()
         if key in values and values[key] not in choices
     ]
     if "label_delimiter" in values and values.setdefault("problem_type", MULTI_LABEL) != MULTI_LABEL:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfpipe.config import RunConfig
+from hfpipe.config.option_names import INSPECT_OPTIONS
 from hfpipe.config.resolve import load_config
 from hfpipe.config.sections import FINETUNE, SINGLE_LABEL, DataSettings, ModelSettings
 from hfpipe.config.shipped import find_named_run, list_named_runs
@@ -18,7 +19,6 @@ from hfpipe.data.parts import DocumentParts
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.inspection.inspected import Inspected, of_document_parts, of_labelled_parts
 from hfpipe.inspection.inspecting import inspect_parts
-from hfpipe.inspection.options import OPTIONS
 from hfpipe.inspection.reading import read_files
 from hfpipe.inspection.record import FindingsRecord, NotLookedFor
 
@@ -69,7 +69,7 @@ def inspect_request(request: Request) -> FindingsRecord:
 
 def _tell_options(record: FindingsRecord) -> FindingsRecord:
     """Return what is said of columns with options in place of settings: files have no others."""
-    told = re.sub(r"(?<=\(set by )\w+", lambda found: OPTIONS.get(found[0], found[0]), record.overview.columns)
+    told = re.sub(r"(?<=\(set by )\w+", lambda found: INSPECT_OPTIONS.get(found[0], found[0]), record.overview.columns)
     return replace(record, overview=replace(record.overview, columns=told))
 
 
@@ -133,7 +133,7 @@ def _check_run(request: Request) -> None:
 
 
 def _as_option(name: str) -> str:
-    return name if name.startswith("--") else OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return name if name.startswith("--") else INSPECT_OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _as_setting(name: str) -> str:

@@ -24,10 +24,10 @@ from transformers.masking_utils import sdpa_mask
 
 from hfpipe.config.model_settings import OWN_ATTENTION
 from hfpipe.models.dropout import LEVELS, find_level
-from hfpipe.models.hardware import find_product_type
+from hfpipe.models.hardware import find_product_type, plain_float32
 from hfpipe.models.matrix_attention import TILE, Options, attend
 from hfpipe.models.row_packing import PackedMask
-from hfpipe.models.scoring_attention import SHORTEST, attend_scoring, find_padding
+from hfpipe.models.scoring_attention import SHORTEST, attend_scoring, is_padding
 
 NAME = OWN_ATTENTION
 # Arguments of attention functions that change what comes out; transformers' sdpa function ignores most of them.
@@ -81,24 +81,14 @@ def attention_forward(
     looks_back = vars(module).get("is_causal", True) if is_causal is None else is_causal
     causal = bool(looks_back) and attention_mask is None
     if not _multiplies(query, key, value, attention_mask, dropout=dropout, causal=causal) or _is_special(kwargs):
-        return sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            is_causal=is_causal,
-            **kwargs,
-        )
+        options = {**kwargs, "dropout": dropout, "scaling": scaling, "is_causal": is_causal}
+        return _attend_by_torch(module, (query, key, value), attention_mask, options)
     dtype = _computing_type(query)
     shared = query.shape[1] // key.shape[1]
     query, key, value = query.to(dtype), *(repeat_kv(each.to(dtype), shared) for each in (key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if not (causal or dropout or _wants_gradient(query, key, value)):
-        seen = None if attention_mask is None else find_padding(attention_mask)
-        return attend_scoring(query, key, value, seen, scale), None
+        return attend_scoring(query, key, value, attention_mask, scale), None
     return attend(query, key, value, attention_mask, Options(causal, scale, find_level(dropout))), None
 
 
@@ -111,6 +101,16 @@ def _attend_packed(
         for query, key, value, part in bunches
     ]
     return torch.cat([each.flatten(0, 1) for each in mixed]).unsqueeze(0)
+
+
+def _attend_by_torch(
+    module: nn.Module, states: tuple[torch.Tensor, ...], mask: torch.Tensor | None, options: dict[str, Any]
+) -> tuple[torch.Tensor, None]:
+    query, key, value = states
+    if torch.compiler.is_compiling() or find_product_type() != torch.float32:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    with plain_float32():
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
 
 
 def _multiplies(
@@ -133,7 +133,7 @@ def _multiplies(
     if not dropout and not _wants_gradient(query, key, value):
         is_fast = dtype == torch.bfloat16 or (dtype == torch.float32 and find_product_type() == dtype)
         is_long = is_fast and query.shape[2] >= SHORTEST[dtype]
-        return is_long and (causal or mask is None or find_padding(mask) is not None)
+        return is_long and (causal or mask is None or is_padding(mask))
     pays = dtype == torch.bfloat16 or dropout > 0 or (causal and query.shape[2] > 2 * TILE)
     return pays and dtype in (torch.bfloat16, torch.float32)
 

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from hfpipe.models.hardware import fast_float32
+from hfpipe.models.pooled_layer import find_pooled
+
 PROBE_SECONDS = 0.3
 _SIDE = {"cpu": 1_024}
 _SIDE_ELSEWHERE = 8_192
@@ -47,25 +50,34 @@ class TokenCost:
 def count_token_cost(model: PreTrainedModel) -> TokenCost:
     """Return what a token costs in training; parameters have to be whole, as before a model is sharded.
 
-    The embedding of the input is looked up, not multiplied; a head that shares its weights is multiplied.
+    The embedding of the input is looked up, not multiplied; a head that shares its weights is multiplied. A last layer
+    that is computed for one token of a text (`pooled_layer`) costs its keys and values.
     """
     multiplied = model.num_parameters(exclude_embeddings=True)
     trained = model.num_parameters(only_trainable=True, exclude_embeddings=True)
+    pooled = find_pooled(model)
+    for parameter in pooled.form.find_unread(pooled.layer) if pooled else ():
+        multiplied -= parameter.numel()
+        trained -= parameter.numel() * parameter.requires_grad
     head: Any = model.get_output_embeddings()
     embedding: Any = model.get_input_embeddings()
     if head is not None and head.weight is embedding.weight:
         multiplied += head.weight.numel()
         trained += head.weight.numel() * head.weight.requires_grad
-    return TokenCost(4.0 * multiplied + 2.0 * trained, _count_pair_cost(model.config.get_text_config()))
+    cost = _count_pair_cost(model.config.get_text_config(), but=1 if pooled else 0)
+    return TokenCost(4.0 * multiplied + 2.0 * trained, cost)
 
 
-def _count_pair_cost(config: PreTrainedConfig) -> float:
-    """Return 12 x layers x hidden, the scores and the sums of values, forward and backward; 0 without attention."""
+def _count_pair_cost(config: PreTrainedConfig, *, but: int) -> float:
+    """Return 12 x layers x hidden, the scores and the sums of values, forward and backward; 0 without attention.
+
+    Of so many layers, `but` them, pairs do not count.
+    """
     fields, names = config.to_dict(), config.attribute_map
     layers, hidden, heads = (
         fields.get(names.get(name, name)) for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
     )
-    return 12.0 * layers * hidden if layers and hidden and heads else 0.0
+    return 12.0 * (layers - but) * hidden if layers and hidden and heads else 0.0
 
 
 def find_gpu_limit(name: str, dtype: torch.dtype) -> float | None:
@@ -76,19 +88,23 @@ def find_gpu_limit(name: str, dtype: torch.dtype) -> float | None:
 
 
 def probe_limit(device: torch.device, dtype: torch.dtype, *, seconds: float = PROBE_SECONDS) -> float:
-    """Return the operations a second of products of large matrices, measured now; random numbers stay as they are."""
+    """Return the operations a second of products of large matrices, measured now; random numbers stay as they are.
+
+    Of float32 on a CPU those of the faster library, whichever of them a run multiplies by.
+    """
     side = _SIDE.get(device.type, _SIDE_ELSEWHERE)
     generator = torch.Generator(device).manual_seed(0)
     one, other = (torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
-    product = one @ other
-    _wait(device)
-    began = before = time.perf_counter()
-    fastest = math.inf  # on a machine with other work the mean would be no limit
-    while before - began < seconds:
-        torch.mm(one, other, out=product)
+    with fast_float32(device):
+        product = one @ other
         _wait(device)
-        now = time.perf_counter()
-        fastest, before = min(fastest, now - before), now
+        began = before = time.perf_counter()
+        fastest = math.inf  # on a machine with other work the mean would be no limit
+        while before - began < seconds:
+            torch.mm(one, other, out=product)
+            _wait(device)
+            now = time.perf_counter()
+            fastest, before = min(fastest, now - before), now
     return 2.0 * side**3 / fastest
 
 

@@ -43,6 +43,20 @@ def fast_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def plain_float32() -> Iterator[None]:
+    """Have float32 products of the block computed as torch does by itself, whatever is allowed around it.
+
+    For torch's scaled_dot_product_attention, whose many small products take oneDNN 3 to 10 times as long.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def find_product_type() -> torch.dtype | None:
     """Return the type in which oneDNN multiplies float32 tensors on a CPU here, None where another library does."""
     if torch.is_autocast_enabled("cpu"):

@@ -5,7 +5,7 @@ tokens (`row_packing`). That is done in hooks of the layers, where a gradient is
 a gradient nothing changes. No parameter, no name of one and nothing that is saved changes either.
 
 It wants one stack of transformers' layers, and attention that keeps the texts apart: "hfpipe", or FlashAttention by
-boundaries. Whether a model computes the same so is asked of the model (`find_obstacle`), not of its name.
+boundaries. Whether a model computes the same so is asked of the model (`layer_stacks`), not of its name.
 """
 
 import inspect
@@ -14,25 +14,18 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpipe.config.model_settings import OWN_ATTENTION
+from hfpipe.models.layer_stacks import MASK, Unsuited, compare, find_stack, probe
+from hfpipe.models.pooled_layer import find_pooled
 from hfpipe.models.row_packing import Packing
 
 FLASH = "flash_attention_2"
-MASK = "attention_mask"
 STATES = "hidden_states"
 PAYS_FROM = 0.15
 """Padding of the batches of a run, as a share, from which packing saves time on a CPU (MiniLM, bf16; 2026-11-23)."""
 MULTIPLE_OF = 16
 """Positions of a row on a CPU: fewer sizes of tensors, so that freed memory fits what comes next, and fewer lengths."""
-PROBE_LENGTHS = (7, 3, 5, 3)
-PROBE_TOLERANCE = 1e-4
-"""Relative, in float32; states of a text that sees another one, or wrong positions, differ by tens of percent."""
-MIXED_TOLERANCE = 3e-2
-"""The same in types of 16 bits."""
-# what a model raises that does with a mask or with rows what cannot be done with packed ones
-_UNUSABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class PackedLayers:
@@ -116,79 +109,34 @@ class PackedLayers:
         return value
 
 
-class CannotPack(Exception):
-    """Why a model's layers cannot be run on packed rows; the message follows "the layers of this model"."""
-
-
 def pack_layers(model: nn.Module) -> PackedLayers:
     """Have the layers of `model` compute no padding in training, and return the hooks that see to it.
 
     The model may be wrapped by adapters, and on a GPU it has to be there. No random numbers are drawn.
 
     Raises:
-        CannotPack: If `model` computes otherwise so, or not at all; it is left as it was.
+        Unsuited: If `model` computes otherwise so, or not at all; it is left as it was.
     """
-    owner, layers = _find_stack(model)
+    owner, layers = find_stack(model)
+    if find_pooled(layers[-1]):
+        layers = layers[:-1]  # its queries are no rows of tokens
+    if not layers:
+        raise Unsuited("are a single one, which is computed for one token")
     if owner.config._attn_implementation not in (OWN_ATTENTION, FLASH):
-        raise CannotPack(f"have attention {owner.config._attn_implementation}")
+        raise Unsuited(f"have attention {owner.config._attn_implementation}")
     dropped = [key for key, rate in owner.config.to_dict().items() if key.endswith("layerdrop") and rate]
     if dropped:
-        raise CannotPack(f"are left out at random ({dropped[0]})")
+        raise Unsuited(f"are left out at random ({dropped[0]})")
     if MASK not in inspect.signature(type(layers[0]).forward).parameters:
-        raise CannotPack(f"take no {MASK}")
-    plain = _probe(model, owner)
+        raise Unsuited(f"take no {MASK}")
+    plain = probe(model, owner)
     hooks = PackedLayers(owner, layers)
     try:
-        packed = _probe(model, owner)
+        packed = probe(model, owner)
         if hooks.packing is None:
-            raise CannotPack("get no mask of padding")
-        is_exact = owner.device.type == "cpu" and owner.dtype == torch.float32
-        _compare(plain, packed, tolerance=PROBE_TOLERANCE if is_exact else MIXED_TOLERANCE)
-    except CannotPack:
+            raise Unsuited("get no mask of padding")
+        compare(plain, packed, owner=owner, way="without padding")
+    except Unsuited:
         hooks.remove()
         raise
     return hooks
-
-
-def _find_stack(model: nn.Module) -> tuple[PreTrainedModel, nn.ModuleList]:
-    """Return the one stack of layers, and the innermost model that has it."""
-    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and _is_stack(part)]
-    if len(stacks) != 1:
-        raise CannotPack("are no stack of transformers' layers" if not stacks else f"are {len(stacks)} stacks")
-    owners = [part for part in model.modules() if isinstance(part, PreTrainedModel) and stacks[0] in part.modules()]
-    return owners[-1], stacks[0]
-
-
-def _is_stack(layers: nn.ModuleList) -> bool:
-    return len(layers) > 0 and all(isinstance(layer, GradientCheckpointingLayer) for layer in layers)
-
-
-def _probe(model: nn.Module, owner: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the states (tokens, width) of a few texts and the logits (texts, labels), without dropout."""
-    config = owner.config.get_text_config()
-    lengths = torch.tensor(PROBE_LENGTHS)[:, None]
-    places = torch.arange(max(PROBE_LENGTHS))
-    is_token = places < lengths
-    padding = config.pad_token_id or 0
-    # ids from the padding's on, so that none is the padding
-    ids = (padding + 1 + (7 * places + lengths) % (config.vocab_size - 1)) % config.vocab_size
-    ids = torch.where(is_token, ids, padding).to(owner.device)
-    given = {"input_ids": ids, MASK: is_token.long().to(owner.device)}
-    was_training = model.training
-    try:
-        with torch.enable_grad(), torch.autocast("cuda", torch.bfloat16, enabled=owner.device.type == "cuda"):
-            model.eval()
-            states, logits = owner(**given)[0], model(**given).logits
-            return states.detach()[is_token.to(states.device)].float(), logits.detach().float()
-    except _UNUSABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CannotPack(f"fail on a few texts: {reason}") from error
-    finally:
-        model.train(was_training)
-
-
-def _compare(plain: tuple[torch.Tensor, ...], packed: tuple[torch.Tensor, ...], *, tolerance: float) -> None:
-    for one, other in zip(plain, packed, strict=True):
-        difference = (one - other).abs().max()
-        if not bool(difference <= tolerance * one.abs().max()):
-            raise CannotPack(f"compute otherwise without padding (by {difference.item():.2g})")

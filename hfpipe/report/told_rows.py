@@ -14,7 +14,7 @@ import numpy as np
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.evaluation.classifier_scores import LogitReading
 from hfpipe.evaluation.predictions import Predictions
-from hfpipe.evaluation.probabilities import to_probabilities
+from hfpipe.evaluation.probabilities import judge_answers, to_probabilities
 from hfpipe.inference.decisions import THRESHOLD
 
 Kind = Literal["error", "uncertain"]
@@ -79,9 +79,7 @@ class ScoredPart:
         Of several labels a row each is one: how sure that it is there, and whether it is. No threshold has a say: this
         is about the probabilities.
         """
-        if self.predictions.problem_type == MULTI_LABEL:
-            return self.scores.ravel(), self.predictions.targets.astype(np.float64).ravel()
-        return self.scores.max(axis=1), (self.scores.argmax(axis=1) == self.predictions.targets).astype(np.float64)
+        return judge_answers(self.predictions.problem_type, self.predictions.targets, self.scores)
 
     @property
     def _limits(self) -> np.ndarray:

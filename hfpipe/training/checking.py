@@ -6,9 +6,8 @@ functions the run calls; only memory and sampled corpora are estimates, and say 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import psutil
@@ -31,7 +30,7 @@ from hfpipe.training.corpus_survey import survey_causal_lm
 from hfpipe.training.cursor import find_dealing
 from hfpipe.training.estimate import Outline, StepShape, trace_evaluation, trace_training
 from hfpipe.training.lengths import find_largest_batch, find_largest_by_tokens
-from hfpipe.training.plan import PerformancePlan, find_plan
+from hfpipe.training.plan import FLASH, PerformancePlan, find_plan
 from hfpipe.training.recording import find_fingerprints
 from hfpipe.training.resources import (
     DiskNeed,
@@ -43,9 +42,9 @@ from hfpipe.training.resources import (
 )
 from hfpipe.training.schedule import Schedule, count_saves, find_argument, keeps_best, plan_schedule
 from hfpipe.training.session import fingerprint_of
-from hfpipe.training.settling import settle_model, weigh_padding
+from hfpipe.training.settling import settle_layers, settle_model, weigh_padding
 from hfpipe.training.stream_survey import survey_stream
-from hfpipe.training.surveys import Draft, Survey
+from hfpipe.training.surveys import PROBED_PARAMETERS, Draft, Survey
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,23 @@ def check(config: RunConfig) -> CheckReport:
     opening = draft.attempt(lambda: _check_output_dir(draft))
     if opening is None or opening.kind != "done":
         draft.attempt(lambda: check_token(config))
-    draft.plan = draft.attempt(lambda: find_plan(config))
-    if draft.plan is not None:
-        draft.lines.append(f"device {device.type}, mixed precision {draft.plan.precision}")
+    if opening is not None and opening.kind == "resume":
+        draft.begun = opening.run or {}
+    draft.performance_plan = draft.attempt(lambda: find_plan(config))
+    if draft.performance_plan is not None:
+        draft.lines.append(f"device {device.type}, mixed precision {draft.performance_plan.precision}")
     told = len(draft.lines)
     survey = _find_survey(config)(draft)
-    if draft.plan is not None:
+    padded = None
+    if survey.lengths is not None:
+        padded = plan_schedule(config, survey.lengths, window_length=survey.window_length)
+    if draft.performance_plan is not None:
         # the run tells it once it has asked its model
-        draft.plan = settle_model(draft.plan, survey.outlined.model) if survey.outlined is not None else draft.plan
-        if survey.lengths is not None:
-            draft.plan = weigh_padding(draft.plan, config, survey.lengths, begun=_find_begun(opening))
-        draft.lines.insert(told, str(draft.plan))
-    if opening is not None:
-        _check_cut(draft, opening)
-        _check_files(draft, survey, opening)
-    _check_steps(draft, survey, opening)
+        draft.performance_plan = _settle_plan(draft, draft.performance_plan, survey=survey, padded=padded)
+        draft.lines.insert(told, str(draft.performance_plan))
+    if draft.begun:
+        _check_begun(draft, survey)
+    _check_steps(draft, survey, padded)
     return CheckReport(tuple(draft.lines), tuple(draft.problems))
 
 
@@ -118,37 +119,48 @@ def _check_output_dir(draft: Draft) -> Opening:
     return Opening("new") if moved else opening
 
 
-def _check_cut(draft: Draft, opening: Opening) -> None:
-    """Refuse other rows a step; where nobody says how many processes there will be, they are as many as before."""
-    if opening.kind != "resume" or opening.run is None:
-        return
-    config, run, tokens = draft.config, opening.run, draft.config.training.max_tokens_per_batch
+def _settle_plan(draft: Draft, plan: PerformancePlan, *, survey: Survey, padded: Schedule | None) -> PerformancePlan:
+    """Return what model and texts leave of `plan`; they are asked in the order in which the run asks them."""
+    outlined, build = survey.outlined, survey.build
+    if outlined is not None:
+        plan = settle_model(plan, outlined.model)
+    if padded is not None:
+        plan = weigh_padding(plan, padded, begun=draft.begun)
+    asks = plan.padding_free or plan.pooled_last_layer
+    if not asks or outlined is None or build is None:
+        return plan
+    # kernels of a GPU do not run on weights that lie elsewhere
+    if outlined.parameters > PROBED_PARAMETERS or plan.attention == FLASH:
+        draft.lines.append("only the run asks whether the layers of this model can leave out what nobody reads")
+        return plan
+    model = build()
+    settled = settle_model(plan, model)
+    return draft.attempt(lambda: settle_layers(settled, model, place=draft.config.place)) or settled
+
+
+def _check_begun(draft: Draft, survey: Survey) -> None:
+    """Refuse other rows a step, or other data; processes that nobody counts are as many as before."""
+    config, run, tokens = draft.config, draft.begun, draft.config.training.max_tokens_per_batch
     batch, micro_batches = (find_argument(config, name) for name in SPLITTING)
     processes = config.training.num_processes or run["world_size"]
     cut = Cut(processes, batch if tokens is None else None, micro_batches, tokens)
     draft.problems += find_work_problems(run, Work(cut, run["precision"]))
+    if survey.summary is not None:
+        began, given = find_fingerprints(run["data"]), find_fingerprints(survey.summary.to_json())
+        draft.attempt(lambda: check_same_files(began, given))
 
 
-def _check_files(draft: Draft, survey: Survey, opening: Opening) -> None:
-    if opening.kind != "resume" or opening.run is None or survey.summary is None:
-        return
-    began, given = find_fingerprints(opening.run["data"]), find_fingerprints(survey.summary.to_json())
-    draft.attempt(lambda: check_same_files(began, given))
-
-
-def _check_steps(draft: Draft, survey: Survey, opening: Opening | None) -> None:
+def _check_steps(draft: Draft, survey: Survey, padded: Schedule | None) -> None:
     """Find steps, disk and memory, as far as data and model are known."""
     if survey.outlined is not None:
         name = type(survey.outlined.model).__name__
         counts = f"{survey.outlined.parameters:,} parameters, {survey.outlined.trainable:,} trainable"
         draft.lines.append(f"{name}: {counts}")
-    if survey.lengths is None:
+    if padded is None:
         return
-    planned = draft.plan is not None and bool(draft.plan.padding_free)
-    padding_free = find_dealing(_find_begun(opening), padding_free=planned)
-    schedule = plan_schedule(
-        draft.config, survey.lengths, window_length=survey.window_length, padding_free=padding_free
-    )
+    schedule, plan = padded, draft.performance_plan
+    if find_dealing(draft.begun, padding_free=plan is not None and bool(plan.padding_free)):
+        schedule = plan_schedule(draft.config, padded.lengths, window_length=padded.window_length, padding_free=True)
     lines = schedule.stream_lines() if survey.is_stream else schedule.lines(unit=survey.unit, note=survey.note)
     draft.lines += lines
     rows, window = schedule.plan.num_rows, schedule.plan.rows_per_step
@@ -157,13 +169,8 @@ def _check_steps(draft: Draft, survey: Survey, opening: Opening | None) -> None:
         draft.lines.append(f"warning: {told}: every epoch is one short step")
     if survey.outlined is not None:
         _check_disk(draft, survey.outlined, schedule)
-        if survey.fits and draft.plan is not None:
-            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=draft.plan)
-
-
-def _find_begun(opening: Opening | None) -> Mapping[str, Any]:
-    """Return the record of the run that would go on; empty where it would begin."""
-    return opening.run if opening is not None and opening.kind == "resume" and opening.run else {}
+        if survey.fits and plan is not None:
+            _check_memory(draft, survey, outlined=survey.outlined, schedule=schedule, plan=plan)
 
 
 def _check_disk(draft: Draft, outlined: Outline, schedule: Schedule) -> None:
@@ -189,12 +196,12 @@ def _check_memory(
     schedule: Schedule,
     plan: PerformancePlan,
 ) -> None:
-    assert survey.lengths is not None and survey.evaluated is not None, "steps are known, so rows are"
+    assert survey.evaluated is not None, "steps are known, so rows are"
     config = draft.config
     program = psutil.Process().memory_info().rss
     length, scored = survey.window_length, find_argument(config, "per_device_eval_batch_size")
     training = StepShape(
-        *_find_largest(config, survey.lengths, schedule.plan.rows_at_once, window_length=length),
+        *_find_largest(config, schedule.lengths, schedule.plan.rows_at_once, window_length=length),
         plan.precision,
         accumulates=schedule.plan.gradient_accumulation_steps > 1,
         gradient_checkpointing=find_argument(config, "gradient_checkpointing"),

@@ -1,6 +1,5 @@
 """A fine-tuning run surveyed: all texts are read and tokenized as the run will, the model is built without weights."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -24,11 +23,9 @@ from hfpipe.training.objectives import (
     build_classification_objective,
     plain_classification_objective,
 )
-from hfpipe.training.plan import FLASH, PerformancePlan
 from hfpipe.training.preparation import check_max_seq_length, cut_labelled_parts, note_cut_texts
 from hfpipe.training.schedule import find_window_length
-from hfpipe.training.settling import settle_model, settle_padding
-from hfpipe.training.surveys import PROBED_PARAMETERS, Draft, Survey
+from hfpipe.training.surveys import Draft, Survey
 from hfpipe.training.tasks import check_metric
 from hfpipe.training.text_tokenizers import draft_text_tokenizer
 
@@ -108,22 +105,7 @@ def _survey_model(
     model_config = outlined.model.config
     fits = draft.holds(lambda: check_max_seq_length(config, model_config, tokenizer))
     limit = draft.attempt(lambda: find_length_limit(model_config, tokenizer))
-    if fits and draft.plan is not None and draft.plan.padding_free:
-        _survey_padding(draft, draft.plan, build, parameters=outlined.parameters)
-    return replace(survey, outlined=outlined, fits=fits), limit or UNLIMITED
-
-
-def _survey_padding(
-    draft: Draft, plan: PerformancePlan, build: Callable[[], PreTrainedModel], *, parameters: int
-) -> None:
-    """Ask a model with random weights whether its layers can leave padding out, as the run will."""
-    # kernels of a GPU do not run on weights that lie elsewhere
-    if parameters > PROBED_PARAMETERS or plan.attention == FLASH:
-        draft.lines.append("only the run asks whether the layers of this model can leave padding out")
-        return
-    model, place = build(), draft.config.place("padding_free")
-    settled = settle_model(plan, model)
-    draft.plan = draft.attempt(lambda: settle_padding(settled, model, place=place)) or settled
+    return replace(survey, outlined=outlined, fits=fits, build=build if fits else None), limit or UNLIMITED
 
 
 def _survey_texts(

@@ -147,15 +147,15 @@ def _survey_abilities(draft: Draft, model_config: PreTrainedConfig, *, parameter
     model = draft.attempt(lambda: draft_causal_lm(settings, model_config))
     if model is None or not draft.holds(lambda: check_causal(settings, model)):
         return False
-    if draft.plan is None:
+    if draft.performance_plan is None:
         return True
     adapted, place = add_adapter(settings, model), config.place("fused_loss")
-    settled = settle_model(draft.plan, adapted)
+    settled = settle_model(draft.performance_plan, adapted)
     if not config.data.cross_document_attention and not draft.holds(lambda: check_document_masks(settings, adapted)):
         return False
     # kernels of a GPU do not run on weights that lie elsewhere
     if str(adapted.config._attn_implementation).partition("_")[0] != "flash":
-        draft.plan = draft.attempt(lambda: foresee_loss(settled, adapted, place=place)) or settled
+        draft.performance_plan = draft.attempt(lambda: foresee_loss(settled, adapted, place=place)) or settled
     return True
 
 

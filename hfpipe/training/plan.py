@@ -31,6 +31,7 @@ PERFORMANCE_PLAN = "performance_plan"
 """Key of a record: each choice with its value, its origin, and why it is not what was planned, if it is not."""
 PLANNED = "plan"
 FLASH = "flash_attention_2"
+POOLED_LAYER = "pooled_last_layer"
 PADDING_FREE = "padding_free"
 
 _SETTINGS: Mapping[str, str] = {
@@ -42,7 +43,8 @@ _SETTINGS: Mapping[str, str] = {
     "liger": "use_liger_kernel",
     "tf32": "tf32",
     "workers": "dataloader_num_workers",
-    # the last one: it follows from those before
+    # the last ones: they follow from those before
+    POOLED_LAYER: POOLED_LAYER,
     PADDING_FREE: PADDING_FREE,
 }
 """The setting that overrides a choice; the precision has two, and the launcher's."""
@@ -70,6 +72,7 @@ class PerformancePlan:
     attention: str | None
     quick_dropout: bool
     fused_loss: bool | None
+    pooled_last_layer: bool | None
     padding_free: bool | None
     compile: bool
     optim: str
@@ -141,7 +144,7 @@ def resolve_plan(
     recorded = _read_choices(config, begun)
     for name, key in _SETTINGS.items():
         given, origin = _find_given(config, key)
-        if name == PADDING_FREE and config.recipe == FINETUNE:
+        if name in (POOLED_LAYER, PADDING_FREE) and config.recipe == FINETUNE:
             values[name] = not _find_obstacle(name, True, hardware, values)
         impossible = _find_obstacle(name, recorded.get(name) if given is None else given, hardware, values)
         if given is not None:
@@ -190,6 +193,7 @@ def _plan_for(config: RunConfig, hardware: Hardware, precision: Precision) -> di
         # what is left in float32 beside bfloat16; without that, float32 was asked for
         "tf32": on_cuda and precision == "bf16",
         "workers": 0,
+        POOLED_LAYER: None,
         PADDING_FREE: None,
     }
 
@@ -206,8 +210,8 @@ def _find_obstacle(name: str, value: object, hardware: Hardware, chosen: Mapping
 
     `chosen` are the choices before it.
     """
-    if (name, value) == (PADDING_FREE, True):
-        return _find_padding_obstacle(hardware, chosen)
+    if name in (POOLED_LAYER, PADDING_FREE):
+        return _find_layer_obstacle(name, hardware, chosen) if value else ""
     obstacles: Mapping[tuple[str, object], tuple[bool, str]] = {
         ("attention", OWN_ATTENTION): (hardware.device != "cpu", "is for CPUs"),
         ("attention", FLASH): (not hardware.has_flash_attention, "needs a GPU and the package flash-attn"),
@@ -224,9 +228,12 @@ def _find_obstacle(name: str, value: object, hardware: Hardware, chosen: Mapping
     return rule if is_in_the_way else ""
 
 
-def _find_padding_obstacle(hardware: Hardware, chosen: Mapping[str, Any]) -> str:
-    if chosen["attention"] not in (OWN_ATTENTION, FLASH):
+def _find_layer_obstacle(name: str, hardware: Hardware, chosen: Mapping[str, Any]) -> str:
+    """Return why layers cannot be run in the way of that name, before any model is asked."""
+    if name == PADDING_FREE and chosen["attention"] not in (OWN_ATTENTION, FLASH):
         return f"needs attn_implementation: {OWN_ATTENTION} on a CPU, {FLASH} on a GPU"
+    if name == POOLED_LAYER and chosen["attention"] not in (OWN_ATTENTION, "sdpa", None):
+        return f"needs attn_implementation: sdpa, or {OWN_ATTENTION} on a CPU"
     if hardware.is_sharded:
         return "needs layers that are whole: the launcher shards them"
     return "is for models that are not compiled" if chosen["compile"] else ""
@@ -236,8 +243,8 @@ def _read_choices(config: RunConfig, begun: Mapping[str, Any]) -> dict[str, Any]
     """Return what was chosen for a run when it began; what its user had decided then is chosen anew."""
     if not begun:
         return {}
-    loss, padding_free = (False if config.recipe == recipe else None for recipe in (PRETRAIN, FINETUNE))
-    later = {PADDING_FREE: padding_free}
+    loss, layers = (False if config.recipe == recipe else None for recipe in (PRETRAIN, FINETUNE))
+    later = {POOLED_LAYER: layers, PADDING_FREE: layers}
     if PERFORMANCE_PLAN not in begun:  # a version that had none
         return {"attention": None, "quick_dropout": False, "fused_loss": loss, "liger": False, "tf32": False} | later
     plan = begun[PERFORMANCE_PLAN]
@@ -268,6 +275,7 @@ def _tell(plan: PerformancePlan) -> list[tuple[str, str]]:
         ("attention", attention),
         ("quick_dropout", "quick dropout" if plan.quick_dropout else "dropout of torch"),
         ("fused_loss", loss),
+        (POOLED_LAYER, "last layer for the pooled token" if plan.pooled_last_layer else ""),
         (PADDING_FREE, {None: "", True: "padding-free", False: "padded batches"}[plan.padding_free]),
         ("liger", "Liger kernels" if plan.liger else ""),
         ("compile", "compiled" if plan.compile else "not compiled"),

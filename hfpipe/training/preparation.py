@@ -31,9 +31,9 @@ from hfpipe.training.lengths import describe_kept
 from hfpipe.training.mixed_rows import MixedRows
 from hfpipe.training.room import check_room
 from hfpipe.training.row_sources import RowSources
-from hfpipe.training.schedule import describe_steps, find_window_length
+from hfpipe.training.schedule import describe_steps, find_window_length, plan_schedule
 from hfpipe.training.session import Session, fingerprint_of
-from hfpipe.training.settling import record_plan, settle_loss, settle_model, settle_padding, weigh_padding
+from hfpipe.training.settling import record_plan, settle_layers, settle_loss, settle_model, weigh_padding
 from hfpipe.training.streaming import StreamedBlocks
 from hfpipe.training.trainer import PlannedTrainer, Task
 
@@ -162,11 +162,11 @@ def build_trainer(
         CheckpointError: If the disk has no room for two checkpoints and the finished model.
     """
     config, begun = session.config, read_run(session.directory)
-    performance = settle_model(session.plan, model)
+    performance = settle_model(session.performance_plan, model)
     if isinstance(rows.train, LabelledRows):
-        performance = weigh_padding(performance, config, rows.train.lengths, begun=begun)
-    place = config.place("padding_free")
-    performance = settle_padding(performance, model, place=place, device=session.args.device)
+        padded = plan_schedule(config, rows.train.lengths, window_length=find_window_length(config))
+        performance = weigh_padding(performance, padded, begun=begun)
+    performance = settle_layers(performance, model, place=config.place, device=session.args.device)
     if not config.data.cross_document_attention:
         check_document_masks(session.model, model)
     padding_free = find_dealing(begun, padding_free=bool(performance.padding_free))
@@ -178,6 +178,7 @@ def build_trainer(
         validation_rows=rows.validation,
         tokenizer=tokenizer,
     )
+    trainer.throughput.padding_free = bool(performance.padding_free)
     record_plan(session, settle_loss(performance, trainer, place=config.place("fused_loss")))
     trainer.fingerprint = fingerprint_of(config)
     trainer.decay = read_decay(config.trainer_arguments)

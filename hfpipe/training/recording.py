@@ -101,7 +101,7 @@ def _record_beginning(session: Session, about_data: Mapping[str, object]) -> Non
         "world_size": session.args.world_size,
         **session.cut.facts(),
         "precision": session.precision,
-        PERFORMANCE_PLAN: session.plan.to_json(),
+        PERFORMANCE_PLAN: session.performance_plan.to_json(),
         **about_data,
         **describe_environment(gpus=gpus),
     }

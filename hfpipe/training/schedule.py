@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,9 @@ class Schedule:
         """Tokens of the training part."""
         return int(self.lengths.sum())
 
+    @cached_property
     def padding_share(self) -> float:
-        """Return the share of positions in the batches of the first epoch that hold no token."""
+        """The share of positions in the batches of the first epoch that hold no token."""
         return measure_padding(self.plan, self.lengths, window_length=self.window_length)
 
     def lines(self, *, unit: str, note: str = "") -> Iterator[str]:
@@ -112,7 +114,7 @@ class Schedule:
         if self.padding_free:
             yield "padding: none in the layers (padding_free)"
         else:
-            yield f"padding: {100 * self.padding_share():.1f} % of the positions computed"
+            yield f"padding: {100 * self.padding_share:.1f} % of the positions computed"
 
     def stream_lines(self) -> Iterator[str]:
         """Yield what is known of the schedule of a stream, of which one step is planned, one fact a line."""

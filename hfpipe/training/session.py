@@ -61,7 +61,7 @@ class Session:
     config: RunConfig
     args: TrainingArguments
     lock: RunLock
-    plan: PerformancePlan
+    performance_plan: PerformancePlan
     is_done: bool
     is_resumed: bool
     checkpoint: Path | None
@@ -81,7 +81,7 @@ class Session:
     @property
     def precision(self) -> Precision:
         """The mixed precision of this launch, "no" for full float32."""
-        return self.plan.precision
+        return self.performance_plan.precision
 
     @property
     def cut(self) -> Cut:

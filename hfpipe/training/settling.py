@@ -5,31 +5,38 @@ it, it is refused. The plan that came out is what the record holds and a resumed
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from hfpipe.config import RunConfig
 from hfpipe.config.model_settings import OWN_ATTENTION
+from hfpipe.data.token_batches import TokenBatchPlan
 from hfpipe.errors import ConfigError, Problem
 from hfpipe.models.attention import supports
 from hfpipe.models.dropout import quicken_dropout
 from hfpipe.models.fused_head import FusedHead
-from hfpipe.models.packed_layers import PAYS_FROM, CannotPack, pack_layers
+from hfpipe.models.layer_stacks import Unsuited
+from hfpipe.models.packed_layers import PAYS_FROM, pack_layers
+from hfpipe.models.pooled_layer import pool_last_layer
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import written_for_all
-from hfpipe.training.cursor import MICRO_BATCHES_PER_EPOCH
+from hfpipe.training.cursor import ROWS_PER_EPOCH
 from hfpipe.training.fused_loss import find_fused_head
-from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, PerformancePlan
-from hfpipe.training.schedule import find_window_length, plan_schedule
+from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, POOLED_LAYER, PerformancePlan
+from hfpipe.training.schedule import Schedule
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
 
 logger = logging.getLogger(__name__)
+
+# packed are the layers that are computed for all tokens, so the last one is settled before
+_CHANGES_OF_LAYERS: Mapping[str, Callable[[torch.nn.Module], object]] = {
+    POOLED_LAYER: pool_last_layer,
+    PADDING_FREE: pack_layers,
+}
 
 
 def settle_model(plan: PerformancePlan, model: PreTrainedModel) -> PerformancePlan:
@@ -44,43 +51,41 @@ def settle_model(plan: PerformancePlan, model: PreTrainedModel) -> PerformancePl
     return plan
 
 
-def weigh_padding(
-    plan: PerformancePlan, config: RunConfig, lengths: np.ndarray, *, begun: Mapping[str, Any]
-) -> PerformancePlan:
+def weigh_padding(plan: PerformancePlan, padded: Schedule, *, begun: Mapping[str, Any]) -> PerformancePlan:
     """Return `plan` with padded batches where those of a new run have too little padding for packed ones to pay.
 
-    `lengths` (rows,) are the tokens of training rows. What its user decided stays, and what a run has `begun` with. A
-    budget of tokens deals rows so that they can be packed; FlashAttention gains by any padding that is left out.
+    `padded` is the schedule of padded batches. What its user decided stays, and what a run has `begun` with. A budget
+    of tokens deals rows so that they can be packed; FlashAttention gains by any padding that is left out.
     """
-    is_settled = plan.origins.get(PADDING_FREE, PLANNED) != PLANNED or MICRO_BATCHES_PER_EPOCH in begun
-    gains = plan.attention == FLASH or config.training.max_tokens_per_batch is not None
-    if not plan.padding_free or is_settled or gains:
+    is_settled = plan.origins.get(PADDING_FREE, PLANNED) != PLANNED or ROWS_PER_EPOCH in begun
+    gains = plan.attention == FLASH or isinstance(padded.plan, TokenBatchPlan)
+    if not plan.padding_free or is_settled or gains or padded.padding_share >= PAYS_FROM:
         return plan
-    share = plan_schedule(config, lengths, window_length=find_window_length(config)).padding_share()
-    if share >= PAYS_FROM:
-        return plan
-    return _without(plan, PADDING_FREE, False, f"{100 * share:.0f} % padding, too little to gain from")
+    share = f"{100 * padded.padding_share:.0f} % padding"
+    return _without(plan, PADDING_FREE, False, f"{share}, too little to gain from")
 
 
-def settle_padding(
-    plan: PerformancePlan, model: PreTrainedModel, *, place: str, device: torch.device | None = None
+def settle_layers(
+    plan: PerformancePlan, model: PreTrainedModel, *, place: Callable[[str], str], device: torch.device | None = None
 ) -> PerformancePlan:
-    """Have `model`, set by `settle_model`, compute no padding as `plan` says; return the plan as far as it does.
+    """Have `model`, set by `settle_model`, run its layers as `plan` says; return the plan as far as it does.
 
     The model is brought to `device`, where it trains, and where alone some attention runs. Its weights may be any.
+    `place` names where a setting stands.
 
     Raises:
-        ConfigError: If the setting at `place` asks for what the model cannot do.
+        ConfigError: If a setting asks for what the model cannot do.
     """
-    if not plan.padding_free:
-        return plan
-    try:
-        pack_layers(cast("torch.nn.Module", model).to(device))
-    except CannotPack as reason:
-        rule = f"the layers of this model {reason}"
-        if plan.origins.get(PADDING_FREE, PLANNED) != PLANNED:
-            raise ConfigError(Problem(place, "true", rule, "remove it")) from reason
-        return _without(plan, PADDING_FREE, False, rule)
+    for name, change in _CHANGES_OF_LAYERS.items():
+        if not vars(plan)[name]:
+            continue
+        try:
+            change(cast("torch.nn.Module", model).to(device))
+        except Unsuited as reason:
+            rule = f"the layers of this model {reason}"
+            if plan.origins.get(name, PLANNED) != PLANNED:
+                raise ConfigError(Problem(place(name), "true", rule, "remove it")) from reason
+            plan = _without(plan, name, False, rule)
     return plan
 
 

@@ -4,12 +4,13 @@ A part that cannot be had leaves its problems in the draft, and only what needs 
 shows every problem there is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from hfpipe.config import RunConfig
 from hfpipe.data.accounting import DataSummary
@@ -30,8 +31,10 @@ class Draft:
 
     config: RunConfig
     device: torch.device
-    plan: PerformancePlan | None = None
+    performance_plan: PerformancePlan | None = None
     """How the run would compute, as far as the model has been asked; None where that cannot be known."""
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    """The record of the run that would go on; empty where one would begin."""
     lines: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -75,3 +78,5 @@ class Survey:
     """Whether rows are read while training; `lengths` are then those of one step."""
     window_length: int | None = None
     """Tokens of a full window, where a row is several; None where each is one."""
+    build: Callable[[], PreTrainedModel] | None = None
+    """Makes the model, its weights random: what an outline cannot be asked. None where there is nothing to ask."""

@@ -1,7 +1,7 @@
 """The pace of training in every log event: tokens a second, the share of the machine's limit, memory.
 
-Tokens are those of texts, over all processes; `padded_tokens_per_second`, which is there where there is padding, counts
-what was computed. The time is that of steps and of waiting for data: evaluations, saves and what follows them are left
+Tokens are those of texts, over all processes; `padded_tokens_per_second`, which is there where layers compute padding,
+counts it too. The time is that of steps and of waiting for data: evaluations, saves and what follows them are left
 out. `mfu` comes in once a session has trained for a minute, for on a CPU the limit has to be measured (0.3 s).
 
 The decision worth knowing: these are facts of a session, not of the run. They never enter the state of a checkpoint,
@@ -29,7 +29,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Work:
-    """Tokens of texts, tokens with padding, and pairs of tokens that attend to each other, of one process."""
+    """Tokens of texts, tokens with the padding computed, and pairs that attend to each other, of one process."""
 
     tokens: float = 0.0
     padded_tokens: float = 0.0
@@ -40,13 +40,17 @@ class Work:
         return Work(self.tokens + other.tokens, self.padded_tokens + other.padded_tokens, self.pairs + other.pairs)
 
 
-def count_work(batches: Iterable[Mapping[str, torch.Tensor]]) -> Work:
-    """Return the work in micro-batches as they come from the loader; one without a mask has no padding."""
+def count_work(batches: Iterable[Mapping[str, torch.Tensor]], *, padding_free: bool = False) -> Work:
+    """Return the work in micro-batches as they come from the loader; one without a mask has no padding.
+
+    With `padding_free` layers leave padding out. What they may keep of it, a few positions a row, is not counted then.
+    """
     work = Work()
     for batch in batches:
         ids, mask = batch["input_ids"], batch.get("attention_mask")
         lengths = mask.sum(dim=-1) if mask is not None and mask.ndim == 2 else torch.full(ids.shape[:1], ids.shape[-1])
-        work += Work(float(lengths.sum()), float(ids.numel()), float((lengths.double() ** 2).sum()))
+        tokens = float(lengths.sum())
+        work += Work(tokens, tokens if padding_free else float(ids.numel()), float((lengths.double() ** 2).sum()))
     return work
 
 
@@ -102,6 +106,7 @@ class Throughput(TrainerCallback):
 
     def __init__(self, trainer: "PlannedTrainer") -> None:
         self.trainer = trainer
+        self.padding_free = False  # whether layers leave padding out
         self.watch = Stopwatch()
         self.work = Work()
         self.all_work = Work()
@@ -109,7 +114,7 @@ class Throughput(TrainerCallback):
 
     def count(self, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:
         """Count the micro-batches of the step that begins."""
-        self.work += count_work(batches)
+        self.work += count_work(batches, padding_free=self.padding_free)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

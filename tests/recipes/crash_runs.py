@@ -74,8 +74,9 @@ def build_classifier(csv: Path, checkpoint: Path, *, processes: int, straight: P
         "num_train_epochs": 3,
         "metric_for_best_model": "loss",
         "early_stopping_patience": 2,
-        # dropout draws by processes and by shapes; with these rates, and padding, the best step lies in the middle
+        # dropout draws by processes and by shapes; with these rates, and whole layers, the best step lies in the middle
         "padding_free": "false",
+        "pooled_last_layer": "false",
         "learning_rate": {1: 0.13, 2: 0.35}[processes],
     }
     middle, last = {1: (8, 10), 2: (6, 8)}[processes]

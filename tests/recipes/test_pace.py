@@ -18,7 +18,8 @@ def test_a_run_tells_its_pace(
     events = [event for event in read_history(tmp_path / "run" / "history.jsonl") if "loss" in event]
     assert len(events) == 6
     for event in events:
-        assert event["padded_tokens_per_second"] > event["tokens_per_second"] > 0
+        assert event["tokens_per_second"] > 0
+        assert "padded_tokens_per_second" not in event  # layers leave it out
         assert event["peak_memory_mb"] > 100
         assert "mfu" not in event  # the run is over before it is worth a probe
     metrics = read_json(tmp_path / "run" / "metrics.json")

@@ -47,7 +47,8 @@ def test_a_classifier(
     # a step this small may have less than 0.05 % of one of them
     assert {"matrix products", "optimizer", "dropout and random numbers"} <= shares.keys()
     assert shares["matrix products"] > 0
-    assert "tokens per second: " in printed and "with padding" in printed and "MFU" in printed
+    assert "tokens per second: " in printed and "MFU" in printed
+    assert "with padding" not in printed  # layers leave it out
     names = {event.get("name") for event in json.loads(Path("trace.json").read_text())["traceEvents"]}
     assert "aten::addmm" in names
     assert sorted(path.name for path in Path().iterdir()) == ["run.yaml", "temporary", "trace.json"]

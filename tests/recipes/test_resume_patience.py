@@ -22,7 +22,9 @@ def settings(checkpoints: Callable[[str], Path], reviews_csv: Callable[[int], Pa
     return own | {
         "early_stopping_patience": 2,
         "learning_rate": 0.1,
-        "padding_free": "false",  # the rate was chosen by the dropout that padded batches draw
+        # the rate was chosen by the dropout that whole layers draw
+        "padding_free": "false",
+        "pooled_last_layer": "false",
         "warmup_steps": 12,
         "metric_for_best_model": "loss",
         "num_train_epochs": 4,

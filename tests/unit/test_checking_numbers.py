@@ -94,12 +94,12 @@ def test_schedule_by_hand() -> None:
     schedule = Schedule(plan, total_steps=7, lengths=lengths)  # 3 steps an epoch: two epochs and one step more
     assert schedule.total_rows == 5 + 5 + 2
     assert schedule.total_tokens == 15 + 15 + lengths[plan.order(2)[:2]].sum()
-    assert schedule.padding_share() == 0  # single rows are never padded
+    assert schedule.padding_share == 0  # single rows are never padded
     pairs = Schedule(BatchPlan(2, 2, 1, 1, 0), total_steps=1, lengths=np.array([1, 4]))
-    assert pairs.padding_share() == 3 / 8
+    assert pairs.padding_share == 3 / 8
     # windows of 4: a text of 9 tokens is three of them, and with one of 2 tokens four, 16 positions
     windowed = Schedule(BatchPlan(2, 2, 1, 1, 0), total_steps=1, lengths=np.array([9, 2]), window_length=4)
-    assert windowed.padding_share() == 5 / 16
+    assert windowed.padding_share == 5 / 16
 
 
 def test_lengths_by_hand() -> None:

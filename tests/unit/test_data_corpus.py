@@ -5,27 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfpipe.data.corpus import join_documents, pack_heldout_blocks, pack_training_blocks
-from hfpipe.data.tokens import TokenizedTexts
+from hfpipe.data.corpus import pack_heldout_blocks, pack_training_blocks
 from hfpipe.errors import DataError
-
-SEPARATOR = 0
-documents = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=8)
-
-
-def tokens_of(rows: list[list[int]]) -> TokenizedTexts:
-    offsets = np.cumsum([0, *map(len, rows)])
-    flat = np.array([token for row in rows for token in row], dtype=np.int32)
-    lengths = np.diff(offsets)
-    return TokenizedTexts(flat, offsets, lengths, np.zeros_like(lengths))
-
-
-@given(documents)
-def test_separators_stand_before_between_and_after(rows: list[list[int]]) -> None:
-    expected = [SEPARATOR]
-    for row in rows:
-        expected += [*row, SEPARATOR]
-    assert join_documents(tokens_of(rows), SEPARATOR).tolist() == expected
 
 
 def test_training_blocks_drop_only_the_tail() -> None:

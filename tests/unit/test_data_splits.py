@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfpipe.data.duplicates import find_repeats, find_texts_of
+from hfpipe.data.duplicates import find_repeats, find_shared
 from hfpipe.data.label_sets import classify_rows, cover_labels
 from hfpipe.data.splits import Stage, Strata, apportion, hold_out, sample, seeded_order
 
@@ -82,7 +82,7 @@ def test_repeats_and_contradictions_are_told_apart() -> None:
     assert conflicting.tolist() == [1, 4, 5]
     assert duplicate.tolist() == [2, 6]
     assert find_repeats(texts, [])[1].tolist() == [2, 4, 5, 6]
-    assert find_texts_of(texts, {"c", "z"}).tolist() == [3]
+    assert find_shared(texts, [["c"], ["z", "c"]]).tolist() == [3]
 
 
 def test_the_class_of_a_row_is_its_rarest_label() -> None:

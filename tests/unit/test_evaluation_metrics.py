@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 
 from hfpipe.config.plan import METRICS
 from hfpipe.config.sections import MULTI_LABEL, PRETRAIN, REGRESSION, SINGLE_LABEL
-from hfpipe.evaluation.language_metrics import LANGUAGE_MODEL, language_model_metrics
+from hfpipe.evaluation.language_metrics import language_model_metrics
 from hfpipe.evaluation.metrics import (
     BINARY,
     CLASSIFICATION,
@@ -126,7 +126,7 @@ def test_names_are_those_computed() -> None:
         found = compute_metrics(problem_type, np.zeros((count, count)), targets)
         assert tuple(found) == find_metric_names(problem_type, count)
     assert tuple(compute_metrics(REGRESSION, np.zeros((1, 1)), np.zeros(1))) == find_metric_names(REGRESSION, 1)
-    assert tuple(language_model_metrics(1.0, 1, 1)) == LANGUAGE_MODEL
+    assert tuple(language_model_metrics(1.0, 1, 1)) == METRICS[PRETRAIN]
 
 
 def test_only_those_asked_for_are_computed() -> None:
@@ -142,7 +142,6 @@ def test_metrics_to_choose_the_best_model_by_are_those_computed() -> None:
     for problem_type in (SINGLE_LABEL, MULTI_LABEL, REGRESSION):  # the loss is the objective's
         known = (*PREDICTION_METRICS[problem_type], *PROBABILITY_METRICS[problem_type])
         assert METRICS[problem_type] == ("loss", *known)
-    assert METRICS[PRETRAIN] == LANGUAGE_MODEL
 
 
 def test_table_by_class() -> None:

@@ -7,10 +7,10 @@ from tiny_models import bert_config, make_classifier, make_tokenizer, save_model
 from typer.testing import CliRunner
 
 from hfpipe.cli import app
+from hfpipe.config.option_names import tell_options
 from hfpipe.errors import DataError, Problem
 from hfpipe.evaluation.labelled_file import FileScores, LabelledFile, evaluate_file
 from hfpipe.inference.loading import LoadedClassifier, load_classifier
-from hfpipe.inference.option_names import tell_options
 from hfpipe.inference.scoring_files import predict_file
 from hfpipe.inference.tables import TextColumns, survey_table
 from hfpipe.records.inference_settings import InferenceSettings, write_inference_settings

@@ -30,7 +30,8 @@ from hfpipe.config import ModelSettings
 from hfpipe.models.adapters import add_adapter
 from hfpipe.models.attention import NAME
 from hfpipe.models.dropout import quicken_dropout
-from hfpipe.models.packed_layers import CannotPack, PackedLayers, pack_layers
+from hfpipe.models.layer_stacks import Unsuited
+from hfpipe.models.packed_layers import PackedLayers, pack_layers
 from hfpipe.models.row_packing import Packing
 
 VOCABULARY, TOKENS = 40, 24
@@ -200,7 +201,7 @@ def test_what_cannot_be_packed_is_told(config: PreTrainedConfig, options: dict[s
     model = build(config, **options)
     if "layerdrop" in reason:
         model.set_attn_implementation(NAME)
-    with pytest.raises(CannotPack) as error:
+    with pytest.raises(Unsuited) as error:
         pack_layers(model)
     assert str(error.value) == reason
     assert not any(part._forward_pre_hooks for part in model.modules())
@@ -217,7 +218,7 @@ def test_a_model_that_computes_otherwise_is_left_as_it_was(monkeypatch: pytest.M
         return plain(self, hidden_states + 0.1 * places, *args, **kwargs)
 
     monkeypatch.setattr(layer, "forward", wraps(plain)(forward))
-    with pytest.raises(CannotPack, match=r"compute otherwise without padding \(by \d"):
+    with pytest.raises(Unsuited, match=r"compute otherwise without padding \(by \d"):
         pack_layers(model)
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in model.modules())
 
@@ -225,7 +226,7 @@ def test_a_model_that_computes_otherwise_is_left_as_it_was(monkeypatch: pytest.M
         return plain(self, hidden_states, attention_mask[:, :, :, :], *args, **kwargs)
 
     monkeypatch.setattr(layer, "forward", wraps(plain)(cutting))
-    with pytest.raises(CannotPack, match="fail on a few texts: 'PackedMask' object is not subscriptable"):
+    with pytest.raises(Unsuited, match="fail on a few texts: 'PackedMask' object is not subscriptable"):
         pack_layers(model)
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in model.modules())
 

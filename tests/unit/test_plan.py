@@ -3,12 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hfpipe.config import load_config
+from hfpipe.data.batches import BatchPlan
+from hfpipe.data.token_batches import TokenBatchPlan
 from hfpipe.errors import ConfigError
 from hfpipe.training.plan import Hardware, PerformancePlan, resolve_plan
 from hfpipe.training.precision import has_bfloat16
+from hfpipe.training.schedule import Schedule
+from hfpipe.training.settling import weigh_padding
 
 CPU = Hardware("cpu", has_bfloat16=True)
 OLD_CPU = Hardware("cpu", has_bfloat16=False)
@@ -50,9 +55,11 @@ def test_what_nobody_sets_is_chosen_for_the_hardware(hardware: Hardware, expecte
     plan = resolve(hardware)
     assert values(plan) == {**expected, **COMMON}
     assert {choice["origin"] for choice in plan.to_json().values()} == {"plan"}
-    assert plan.padding_free is None
+    assert (plan.pooled_last_layer, plan.padding_free) == (None, None)
     packs = expected["attention"] is not None
-    assert resolve(hardware, recipe=FINETUNE) == replace(plan, fused_loss=None, padding_free=packs)
+    pools = expected["attention"] != "flash_attention_2" and not hardware.is_sharded
+    layers = {"pooled_last_layer": pools, "padding_free": packs}
+    assert resolve(hardware, recipe=FINETUNE) == replace(plan, fused_loss=None, **layers)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,8 @@ def test_what_cannot_be_had_is_refused_where_a_user_asks_for_it() -> None:
         (
             resolve(OLD_CPU, recipe=FINETUNE),
             "performance plan: float32, attention hfpipe (matrix products where these pay, elsewhere sdpa), quick "
-            "dropout, padding-free, not compiled, optimizer adamw_torch_fused, no data workers",
+            "dropout, last layer for the pooled token, padding-free, not compiled, optimizer adamw_torch_fused, "
+            "no data workers",
         ),
         (
             replace(resolve(PLAIN_GPU, "--bf16", "false"), fused_loss=False, reasons={"fused_loss": "it scales them"}),
@@ -150,6 +158,25 @@ def test_batches_without_padding_want_attention_that_keeps_texts_apart(
     assert not told.padding_free
 
 
+@pytest.mark.parametrize(
+    ("hardware", "arguments", "rule"),
+    [
+        (CPU, ["--attn_implementation", "eager"], "needs attn_implementation: sdpa, or hfpipe on a CPU"),
+        (GPU, [], "needs attn_implementation: sdpa, or hfpipe on a CPU"),
+        (CPU, ["--torch_compile"], "is for models that are not compiled"),
+        (replace(PLAIN_GPU, is_sharded=True), [], "needs layers that are whole: the launcher shards them"),
+    ],
+)
+def test_a_pooled_last_layer_wants_attention_of_fewer_queries(
+    hardware: Hardware, arguments: list[str], rule: str
+) -> None:
+    plan = resolve(hardware, *arguments, recipe=FINETUNE)
+    assert (plan.pooled_last_layer, plan.reasons) == (False, {})
+    with pytest.raises(ConfigError) as error:
+        resolve(hardware, *arguments, "--pooled_last_layer", "true", recipe=FINETUNE)
+    assert str(error.value) == f"the configuration has 1 problem:\n  - --pooled_last_layer: true: {rule}; remove it"
+
+
 def test_padding_is_left_out_unless_somebody_says_otherwise() -> None:
     assert resolve(CPU, "--padding_free", "false", recipe=FINETUNE).padding_free is False
     asked = resolve(CPU, "--padding_free", "true", recipe=FINETUNE)
@@ -157,16 +184,41 @@ def test_padding_is_left_out_unless_somebody_says_otherwise() -> None:
     assert resolve(CPU, "--attn_implementation", "hfpipe", recipe=FINETUNE).padding_free is True
 
 
-def test_a_run_that_a_version_before_began_goes_on_with_padded_batches() -> None:
+@pytest.mark.parametrize("name", ["pooled_last_layer", "padding_free"])
+def test_a_run_that_a_version_before_began_goes_on_with_its_layers_as_they_were(name: str) -> None:
     plan = resolve(CPU, recipe=FINETUNE)
+    assert vars(plan)[name] is True
     begun: dict[str, Any] = recorded(plan)
     assert resolve(CPU, recipe=FINETUNE, begun=begun) == plan
-    del begun["performance_plan"]["padding_free"]
-    assert resolve(CPU, recipe=FINETUNE, begun=begun) == replace(plan, padding_free=False)
-    assert resolve(CPU, recipe=FINETUNE, begun={"precision": "no"}).padding_free is False
-    assert resolve(CPU, "--padding_free", "true", recipe=FINETUNE, begun=begun).padding_free is True
+    del begun["performance_plan"][name]
+    without: dict[str, Any] = {name: False}
+    assert resolve(CPU, recipe=FINETUNE, begun=begun) == replace(plan, **without)
+    assert vars(resolve(CPU, recipe=FINETUNE, begun={"precision": "no"}))[name] is False
+    assert resolve(CPU, f"--{name}", "true", recipe=FINETUNE, begun=begun) == replace(
+        plan, origins={**plan.origins, name: f"--{name}"}
+    )
+
+
+def test_layers_that_a_model_does_not_allow_stay_as_they_are() -> None:
+    plan = resolve(CPU, recipe=FINETUNE)
     left_out = replace(plan, padding_free=False, reasons={"padding_free": "the layers are odd"})
     assert resolve(CPU, recipe=FINETUNE, begun=recorded(left_out)) == left_out
+
+
+def test_little_padding_stays_in_the_batches_of_a_new_run_that_nobody_has_decided_on() -> None:
+    plan, rows = resolve(CPU, recipe=FINETUNE), BatchPlan(2, 2, 1, 1, seed=0)
+    little, enough = (Schedule(rows, 1, np.array([shorter, 20])) for shorter in (15, 14))  # 5 and 6 of 40 positions
+    kept = weigh_padding(plan, little, begun={})
+    assert kept.padding_free is False
+    assert kept.reasons == {"padding_free": "12 % padding, too little to gain from"}
+    assert weigh_padding(plan, enough, begun={}) == plan
+    by_tokens = replace(little, plan=TokenBatchPlan(little.lengths, 40, 1, 1, seed=0))
+    asked = resolve(CPU, "--padding_free", "true", recipe=FINETUNE)
+    on_gpu = resolve(GPU, recipe=FINETUNE)
+    for settled, schedule in ((plan, by_tokens), (asked, little), (on_gpu, little), (kept, enough)):
+        assert weigh_padding(settled, schedule, begun={}) == settled
+    # as it began, whatever share a later version takes for little
+    assert weigh_padding(plan, little, begun={"rows_per_epoch": 2}) == plan
 
 
 def recorded(plan: PerformancePlan) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """What makes scoring fast on a CPU, against the plain way: attention by matrix products, weights laid out once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from hfpipe.models import scoring_attention
 from hfpipe.models.attention import NAME, attention_forward
 from hfpipe.models.hardware import find_product_type
 from hfpipe.models.prepacked import prepacked
-from hfpipe.models.scoring_attention import SHORTEST, attend_scoring, find_padding
+from hfpipe.models.scoring_attention import SHORTEST, attend_scoring, is_padding
 
 ROWS, HEADS, SIZE, SCALE = 3, 4, 8, 0.3
 CPU = torch.device("cpu")
@@ -52,19 +53,17 @@ def test_products_give_the_attention(monkeypatch: pytest.MonkeyPatch, tokens: in
     mask = pad(tokens) if is_padded else None
     exact = attend_plainly(*draw(tokens), mask)
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 3e-2)):
-        found = attend_scoring(*draw(tokens, dtype), None if mask is None else find_padding(mask), SCALE)
+        found = attend_scoring(*draw(tokens, dtype), mask, SCALE)
         assert found.dtype == dtype
         assert (found - exact).abs().max() < tolerance
 
 
 def test_padding_is_told_from_other_masks() -> None:
     mask = pad(6)
-    found = find_padding(mask.contiguous())
-    assert found is not None
-    assert torch.equal(found, mask[:, :, :1])
-    assert find_padding(mask.tril()) is None
-    assert find_padding(mask.float()) is None
-    assert find_padding(mask.expand(ROWS, HEADS, 6, 6)) is None
+    assert is_padding(mask.contiguous())
+    assert not is_padding(mask.tril())
+    assert not is_padding(mask.float())
+    assert not is_padding(mask.expand(ROWS, HEADS, 6, 6))
 
 
 @torch.no_grad()
@@ -73,7 +72,7 @@ def test_attention_without_a_gradient_is_products_where_they_pay() -> None:
     for tokens in (long, short):
         tensors, mask = draw(tokens, torch.bfloat16), pad(tokens)
         found, _ = attention_forward(nn.Module(), *tensors, mask, scaling=SCALE, is_causal=False)
-        products = attend_scoring(*tensors, find_padding(mask), SCALE)
+        products = attend_scoring(*tensors, mask, SCALE)
         assert torch.equal(found, products) == (tokens == long)
         documents = mask.tril()
         torch.testing.assert_close(
@@ -87,6 +86,25 @@ def test_attention_without_a_gradient_is_products_where_they_pay() -> None:
     found, _ = attention_forward(nn.Module(), *tensors, None, scaling=SCALE, is_causal=False)
     plain = functional.scaled_dot_product_attention(*tensors, scale=SCALE).transpose(1, 2)
     assert torch.equal(found, plain)
+
+
+@torch.no_grad()
+def test_float32_of_one_library_is_products_and_of_the_other_torchs_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfpipe.models.hardware._is_onednn_better", lambda: True)
+    plain, precisions = functional.scaled_dot_product_attention, list[str]()
+
+    def attend_noting(*args: Any, **kwargs: Any) -> torch.Tensor:
+        precisions.append(torch.get_float32_matmul_precision())
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend_noting)
+    long = SHORTEST[torch.float32]
+    with computing_in("float32", CPU):
+        for tokens, mask in ((long, pad(long)), (long - 1, pad(long - 1)), (long, pad(long).tril())):
+            attention_forward(nn.Module(), *draw(tokens), mask, scaling=SCALE, is_causal=False)
+            assert torch.get_float32_matmul_precision() == "medium"
+    # of short texts and of documents alone, and by the library that is fast at small products
+    assert precisions == ["highest", "highest"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

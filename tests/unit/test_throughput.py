@@ -55,6 +55,7 @@ def test_work_counts_texts_and_padding() -> None:
     packed = {"input_ids": torch.zeros(3, 5, dtype=torch.int64)}
     assert count_work([padded]) == Work(4, 8, 9 + 1)
     assert count_work([padded, packed]) == Work(19, 23, 10 + 75)
+    assert count_work([padded, packed], padding_free=True) == Work(19, 19, 10 + 75)
 
 
 def test_pace_by_name() -> None:

@@ -16,7 +16,6 @@ from tokenizers import AddedToken, PreTokenizedString, Regex, Tokenizer, normali
 from transformers import PreTrainedTokenizerFast
 
 from hfpipe.data import store_writing
-from hfpipe.data.corpus import join_documents
 from hfpipe.data.encoding_documents import build_encoder
 from hfpipe.data.pieces import _KNOWN_PATTERNS, build_piece_encoder
 from hfpipe.data.token_store import StreamRequest, TokenStore, TokenStream, stream_documents
@@ -35,7 +34,8 @@ def request(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast = TOKENIZER
 
 def present_path(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast = TOKENIZER) -> list[int]:
     rows = tokenize_texts(tokenizer, texts, rule=LengthRule(None), add_special_tokens=False)
-    return join_documents(rows, SEPARATOR).tolist()
+    documents = np.split(rows.ids, rows.offsets[1:-1])
+    return [SEPARATOR, *(token for document in documents for token in [*document.tolist(), SEPARATOR])]
 
 
 def variant(**changes: object) -> PreTrainedTokenizerFast:

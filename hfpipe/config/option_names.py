@@ -1,7 +1,7 @@
 """Problems of a file told to someone who named it on a command line, not in a configuration.
 
-The code that reads files for runs reads them for predictions too, and its remedies name settings; here they become
-the options of `hfpipe predict`, `hfpipe evaluate` and `hfpipe inspect`.
+The code that reads files for runs reads them for predictions and inspections too, and its remedies name settings; here
+they become the options of `hfpipe predict`, `hfpipe evaluate` and `hfpipe inspect`.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hfpipe.errors import ConfigError, DataError, Problem
 
-OPTIONS: Mapping[str, str] = {
+FILE_OPTIONS: Mapping[str, str] = {
     "text_column_names": "--text-column",
     "text_pair_column_name": "--text-pair-column",
     "label_column_name": "--label-column",
@@ -19,10 +19,24 @@ OPTIONS: Mapping[str, str] = {
     "field_delimiter": "--delimiter",
     "encoding": "--encoding",
 }
+"""Those of `predict` and `evaluate`, by the settings of a run that say the same."""
+
+INSPECT_OPTIONS: Mapping[str, str] = {
+    **FILE_OPTIONS,
+    "train_file": "FILE",
+    "validation_file": "--validation",
+    "test_file": "--test",
+    "problem_type": "--problem-type",
+    "document_per": "--document-per",
+    "tokenizer_name": "--tokenizer",
+    "model_name_or_path": "--tokenizer",
+    "max_seq_length": "--max-seq-length",
+}
+"""Those of `inspect`."""
 
 
 @contextmanager
-def telling_options(options: Mapping[str, str] = OPTIONS) -> Iterator[None]:
+def telling_options(options: Mapping[str, str] = FILE_OPTIONS) -> Iterator[None]:
     """Raise the ConfigError or DataError of the block with `options` where its places and remedies name settings."""
     try:
         yield
@@ -30,7 +44,7 @@ def telling_options(options: Mapping[str, str] = OPTIONS) -> Iterator[None]:
         raise type(error)([tell_options(problem, options) for problem in error.problems]) from error
 
 
-def tell_options(problem: Problem, options: Mapping[str, str] = OPTIONS) -> Problem:
+def tell_options(problem: Problem, options: Mapping[str, str] = FILE_OPTIONS) -> Problem:
     """Return `problem` with options in place of settings; what labels are is the model's choice, if no option's."""
     # 'encoding' alone is a word of the language too
     setting = rf"\b({'|'.join(name for name in options if '_' in name)}|(?<=set )encoding)\b(: )?"
