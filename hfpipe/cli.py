@@ -176,6 +176,7 @@ def predict(
 ) -> None:
     """Add what a classifier says of it to every row of a file, in its order: labels and probabilities, or a number."""
     from hfpipe.config.option_names import telling_options
+    from hfpipe.config.stopping import unwound_at_signals
     from hfpipe.inference.tables import TextColumns, check_output, survey_table
 
     check_output(output, overwrite=overwrite)
@@ -186,7 +187,7 @@ def predict(
 
     classifier = load_classifier(run_dir)
     columns = TextColumns(tuple(text_column or ()), pair=text_pair_column)
-    with telling_options():
+    with telling_options(), unwound_at_signals():
         done = predict_file(classifier, table, output, columns=columns, batch_size=batch_size, precision=precision)
     empty = f", {done.empty:,} of them without text and so without a label" if done.empty else ""
     print(f"{output}: {done.rows:,} rows{empty}; texts from column {done.columns}", file=sys.stderr)

@@ -192,6 +192,24 @@ def heeded_signals(then: str = GOES_ON) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def unwound_at_signals() -> Iterator[None]:
+    """Let signals end the block by SystemExit with the exit codes of a run, so that it removes what it has begun."""
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)  # a second one would break off the removal
+        _say("\n" + describe_stop(number, "nothing was kept"))  # behind a progress bar
+        raise SystemExit(stop_code(number))
+
+    before = install(unwind)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def current_watch() -> SignalWatch | None:
     """Return the watch of this process, None where its entry point is not ours."""
     handler = signal.getsignal(signal.SIGTERM)

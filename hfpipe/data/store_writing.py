@@ -193,10 +193,6 @@ class StreamWriter:
         lengths = self._lengths()
         return {name: {"bytes": lengths[name], "sha256": self._digests[name].hexdigest()} for name in FILES}
 
-    def drop_mark(self) -> None:
-        """Remove the mark of an entry that is whole."""
-        (self.folder / MARK_FILE).unlink(missing_ok=True)
-
     def _mark(self) -> None:
         self._sync()
         found = {name: digest.hexdigest() for name, digest in self._digests.items()}

@@ -32,10 +32,10 @@ from hfpipe.data.store_files import (
     read_json,
     staging_of,
 )
-from hfpipe.data.store_writing import EntryLock, StreamWriter, write_stream
+from hfpipe.data.store_writing import MARK_FILE, EntryLock, StreamWriter, write_stream
 from hfpipe.data.text_store import digests_of
 from hfpipe.errors import CheckpointError
-from hfpipe.records.durable import move_folder, remove_folder, write_whole
+from hfpipe.records.durable import clean_partial_files, move_folder, remove_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,16 @@ def _build_or_leave_nothing(folder: Path, request: StreamRequest) -> None:
 
 def _build(folder: Path, request: StreamRequest) -> None:
     staging = staging_of(folder)
+    if not check_files(staging, FORMAT, wholly=True):  # else a kill came just before it was moved
+        _fill(staging, request)
+    clean_partial_files(staging)
+    (staging / MARK_FILE).unlink(missing_ok=True)
+    remove_folder(folder)
+    move_folder(staging, folder, last=MANIFEST_FILE)
+
+
+def _fill(staging: Path, request: StreamRequest) -> None:
+    """Write the files of an entry into `staging`, the manifest last."""
     with StreamWriter(staging, itemsize=_dtype(request).itemsize) as writer:
         begun = writer.resume()
         if begun.tokens:
@@ -153,9 +163,6 @@ def _build(folder: Path, request: StreamRequest) -> None:
             writer.append(part)
         manifest = {"format": FORMAT, "tokens": writer.tokens, "documents": writer.documents, "files": writer.seal()}
     write_whole(staging / MANIFEST_FILE, json.dumps(manifest, indent=2) + "\n")
-    writer.drop_mark()
-    remove_folder(folder)
-    move_folder(staging, folder, last=MANIFEST_FILE)
 
 
 def _map(folder: Path, request: StreamRequest) -> TokenStream:

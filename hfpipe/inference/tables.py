@@ -5,6 +5,7 @@ format. Output appears under its name only when it is complete. Nothing here imp
 """
 
 import csv
+import errno
 import json
 import math
 import sys
@@ -26,6 +27,8 @@ from hfpipe.records.inference_settings import InferenceSettings
 
 OUTPUT_SUFFIXES = (".csv", ".tsv", ".jsonl")
 STDOUT = Path("-")
+
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 WriteRow = Callable[[Mapping[str, object]], None]
 
@@ -141,24 +144,58 @@ def check_output(
 
 @contextmanager
 def write_table(output: Path, header: Sequence[str]) -> Iterator[WriteRow]:
-    """Yield a function that writes one row; the file stands under its name once the block ends without an error."""
+    """Yield a function that writes one row; the file stands under its name once the block ends without an error.
+
+    Raises:
+        ConfigError: If it cannot be written, as on a full disk.
+    """
     if output == STDOUT:
         yield _row_writer(sys.stdout, header, ".csv")
         return
     # in the same folder, so that the last step is a rename; TemporaryDirectory also goes when Ctrl-C ends the block
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.absolute().parent) as folder:
+    where = output.absolute().parent
+    with (
+        _told_as_output(output),
+        tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=where) as folder,
+    ):
         unfinished = Path(folder) / output.name
         with unfinished.open("w", encoding="utf-8", newline="") as file:
             yield _row_writer(file, header, output.suffix.lower())
         unfinished.replace(output)
 
 
+@contextmanager
+def _told_as_output(output: Path) -> Iterator[None]:
+    """Raise a ConfigError that names `output` where the system refuses to write it, as a full disk does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise  # of what is read and scored meanwhile
+        remedy = "make room, or choose another file"
+        problem = Problem(f"--output {output}", rule=f"cannot be written ({error.strerror})", remedy=remedy)
+        raise ConfigError(problem) from error
+
+
 def _row_writer(file: TextIO, header: Sequence[str], suffix: str) -> WriteRow:
     if suffix == ".jsonl":
         return lambda row: print(_json_line(row), file=file)
-    writer = csv.DictWriter(file, header, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    # csv quotes what holds a sign of its line end: "\r\n" has it quote both, and the file gets "\n" all the same
+    lines = _UnixLines(file)
+    writer = csv.DictWriter(lines, header, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
     writer.writeheader()
     return lambda row: _write_fields(writer, row)
+
+
+@dataclass(frozen=True)
+class _UnixLines:
+    """Takes rows that end in CR LF, and writes them to `file` with LF alone."""
+
+    file: TextIO
+
+    def write(self, row: str) -> int:
+        """Write a row, and return how many characters."""
+        return self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _write_fields(writer: "csv.DictWriter[str]", row: Mapping[str, object]) -> None:

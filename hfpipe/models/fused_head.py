@@ -22,7 +22,12 @@ from torch.nn import functional
 
 IGNORED = -100
 TOKENS_AT_ONCE = 1_024
-"""Tokens a product of matrices is made of; half or twice as many were slower on a CPU (2026-11, 16k entries)."""
+"""Tokens a product is made of on a CPU; half or twice as many were slower there (2026-11, 16k entries)."""
+BYTES_AT_ONCE_ELSEWHERE = 2**30
+"""Float32 logits between two products elsewhere. Each turn adds to the whole gradient of the head, which takes a GPU as
+long as 1,000 tokens of the product: by more of them it is spread further. Three copies of this size exist at once."""
+TOKENS_TOGETHER = 256
+"""What their number is a multiple of elsewhere, as the tiles of products like it."""
 BYTES_AT_ONCE = 2 * 2**20
 """Float32 logits between two products on a CPU: what stays in the cache of a core is passed over three times faster."""
 
@@ -84,6 +89,14 @@ def find_plain_head(model: torch.nn.Module) -> torch.nn.Linear | None:
     return head if type(head) is torch.nn.Linear and not is_hooked else None
 
 
+def count_tokens_at_once(device: str, entries: int) -> int:
+    """Return the tokens a product of matrices is made of, on a kind of device and over a vocabulary of `entries`."""
+    if device == "cpu":
+        return TOKENS_AT_ONCE
+    fitting = BYTES_AT_ONCE_ELSEWHERE // (4 * entries)
+    return max(fitting // TOKENS_TOGETHER, 1) * TOKENS_TOGETHER
+
+
 def sum_cross_entropy(
     hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor, *, label_smoothing: float = 0.0
 ) -> torch.Tensor:
@@ -103,8 +116,9 @@ def score_tokens(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Ten
     known, hidden, weight, bias = _prepare(hidden, head.weight, head.bias, targets, _computing_type(hidden, head))
     losses = []
     with torch.autocast(hidden.device.type, enabled=False):
-        for start in range(0, len(hidden), TOKENS_AT_ONCE):
-            tokens = slice(start, start + TOKENS_AT_ONCE)
+        size = count_tokens_at_once(hidden.device.type, len(weight))
+        for start in range(0, len(hidden), size):
+            tokens = slice(start, start + size)
             logits = functional.linear(hidden[tokens], weight, bias)
             losses += [_find_losses(part.float(), own, 0.0)[0] for part, own in _cut_for_cache(logits, targets[tokens])]
     return torch.cat(losses).where(known, 0.0)
@@ -131,8 +145,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
         of_bias = torch.zeros_like(weight[:, 0], dtype=torch.float32) if needs_bias else None
         losses = []
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, len(inputs), TOKENS_AT_ONCE):
-                tokens = slice(start, start + TOKENS_AT_ONCE)
+            size = count_tokens_at_once(inputs.device.type, len(matrix))
+            for start in range(0, len(inputs), size):
+                tokens = slice(start, start + size)
                 logits = functional.linear(inputs[tokens], matrix, offset)
                 parts = _cut_for_cache(logits, targets[tokens])
                 losses += [_turn_into_slopes(part, own, label_smoothing) for part, own in parts]

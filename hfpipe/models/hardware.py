@@ -11,6 +11,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,10 +33,11 @@ def has_bfloat16(*, use_cpu: bool) -> bool:
 @contextmanager
 def fast_float32(device: torch.device) -> Iterator[None]:
     """Have float32 products of the block computed by oneDNN where that is exact and MKL slow; else change nothing."""
-    before = torch.get_float32_matmul_precision()
-    if device.type != "cpu" or before != "highest" or not _is_onednn_better():
+    # it cannot be asked for where Trainer has switched TF32 on for a GPU
+    if device.type != "cpu" or torch.get_float32_matmul_precision() != "highest" or not _is_onednn_better():
         yield
         return
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
         yield
@@ -55,6 +57,21 @@ def plain_float32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Have float32 products of the block computed as such on a GPU, where TF32 may be switched on."""
+    if device.type != "cuda":
+        yield
+        return
+    products: Any = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 def find_product_type() -> torch.dtype | None:

@@ -80,7 +80,13 @@ class Packing:
         return padded.flatten(0, 1).index_select(0, index).unsqueeze(0)
 
     def pack_once(self, padded: torch.Tensor) -> torch.Tensor:
-        """Return what `pack` does, made once for a tensor that every layer gets."""
+        """Return what `pack` does, made once for a tensor that every layer gets.
+
+        One that wants a gradient is packed anew each time: layers that are computed again in backward have to find what
+        they found before, and the first time may be without a gradient.
+        """
+        if padded.requires_grad:
+            return self.pack(padded)
         if id(padded) not in self._packed:
             # the tensor stays, so that no other one gets its id
             self._packed[id(padded)] = (padded, self.pack(padded))

@@ -34,7 +34,9 @@ def build_arguments(config: RunConfig, plan: PerformancePlan) -> TrainingArgumen
     # The others would warn that Trainer does not load the best model by itself; the first process is told not to.
     given.setdefault("log_level_replica", "error")
     given.setdefault("optim", plan.optim)
-    given |= {"use_liger_kernel": plan.liger, **({"tf32": True} if plan.tf32 else {})}
+    # kernels of Liger are in the model already, where they compute the same
+    given.pop("use_liger_kernel", None)
+    given |= {"tf32": True} if plan.tf32 else {}
     args = TrainingArguments(
         output_dir=str(config.output_dir),
         seed=config.training.seed,
@@ -50,8 +52,6 @@ def build_arguments(config: RunConfig, plan: PerformancePlan) -> TrainingArgumen
         # Without it a resumed run forgets the patience that early stopping has used up.
         restore_callback_states_from_checkpoint=True,
         remove_unused_columns=False,
-        # of its kernels those of the loss are left out: they do not give the exact mean of a window
-        liger_kernel_config={"cross_entropy": False, "fused_linear_cross_entropy": False} if plan.liger else None,
         **given,
     )
     # One process takes one GPU: on a machine with several, Trainer would split batches among them behind our plan.

@@ -126,11 +126,11 @@ def _settle_plan(draft: Draft, plan: PerformancePlan, *, survey: Survey, padded:
         plan = settle_model(plan, outlined.model)
     if padded is not None:
         plan = weigh_padding(plan, padded, begun=draft.begun)
-    asks = plan.padding_free or plan.pooled_last_layer
+    asks = plan.liger or plan.pooled_last_layer or plan.padding_free
     if not asks or outlined is None or build is None:
         return plan
     # kernels of a GPU do not run on weights that lie elsewhere
-    if outlined.parameters > PROBED_PARAMETERS or plan.attention == FLASH:
+    if outlined.parameters > PROBED_PARAMETERS or plan.attention == FLASH or plan.liger:
         draft.lines.append("only the run asks whether the layers of this model can leave out what nobody reads")
         return plan
     model = build()

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.forward import run_model
 from hfpipe.models.adapters import copy_whole, is_adapted, merge_adapter, save_adapter
+from hfpipe.models.hardware import exact_float32
 from hfpipe.models.windows import MEAN
 from hfpipe.records.durable import publish_files, remove_folder
 from hfpipe.records.run_directory import STAGING
@@ -47,6 +48,7 @@ def export_model(trainer: PlannedTrainer, rows: Rows) -> None:
     staging = trainer.run_directory / STAGING
     attempt = Attempt(staging)
     network = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False, keep_torch_compile=False)
+    leave_flash_attention(network)
     # a sharded model needs all processes, to be gathered and to compute
     weights = whole_weights(trainer)
     trained = compute_outputs(network, rows) if trainer.args.should_save or weights is not None else torch.empty(0)
@@ -84,6 +86,12 @@ def _agree(trainer: PlannedTrainer, attempt: Attempt, network: torch.nn.Module) 
     raise_in_all(attempt.error(needed=needed, remedy=remedy), trainer.args)
 
 
+def leave_flash_attention(network: PreTrainedModel) -> None:
+    """Have `network` attend by sdpa, or eagerly: it computes in float32 from now on, which FlashAttention refuses."""
+    if str(network.config._attn_implementation).startswith("flash_attention"):
+        network.set_attn_implementation("sdpa" if network._supports_sdpa else "eager")
+
+
 def check_reload(model: PreTrainedModel, trained: torch.Tensor, *, folder: Path, rows: Rows) -> torch.nn.Module:
     """Return the model in `folder`.
 
@@ -114,7 +122,8 @@ def compute_outputs(model: torch.nn.Module, rows: Rows) -> torch.Tensor:
     batch = rows.__getitems__(list(range(_compared(rows))))
     device = next(model.parameters()).device
     inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
-    return run_model(model.eval(), inputs, rows=_compared(rows), pooling=MEAN).logits.float()
+    with exact_float32(device):
+        return run_model(model.eval(), inputs, rows=_compared(rows), pooling=MEAN).logits.float()
 
 
 def _compared(rows: Rows) -> int:

@@ -184,7 +184,9 @@ def measure_step(trainer: "PlannedTrainer") -> tuple[float, float, float]:
 
 def _as_scalar(value: torch.Tensor | float, device: torch.device) -> torch.Tensor:
     whole = value.full_tensor() if isinstance(value, DTensor) else value
-    return torch.as_tensor(whole, dtype=torch.float32, device=device).detach().reshape(())
+    if isinstance(whole, torch.Tensor):
+        return whole.detach().to(device, torch.float32).reshape(())
+    return torch.full((), whole, dtype=torch.float32, device=device)  # made there: a copy would wait for the device
 
 
 def _was_skipped(trainer: "PlannedTrainer") -> bool:

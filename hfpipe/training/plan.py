@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from transformers.utils import is_flash_attn_2_available, is_liger_kernel_available
+from transformers.utils import is_flash_attn_2_available, is_liger_kernel_available, is_torch_tf32_available
 
 from hfpipe.config import RunConfig
 from hfpipe.config.given import Origin
@@ -34,7 +34,7 @@ FLASH = "flash_attention_2"
 POOLED_LAYER = "pooled_last_layer"
 PADDING_FREE = "padding_free"
 
-_SETTINGS: Mapping[str, str] = {
+SETTINGS: Mapping[str, str] = {
     "attention": "attn_implementation",
     "quick_dropout": "quick_dropout",
     "fused_loss": "fused_loss",
@@ -58,6 +58,7 @@ class Hardware:
     has_bfloat16: bool
     has_flash_attention: bool = False
     has_liger: bool = False
+    has_tf32: bool = False
     is_sharded: bool = False
 
 
@@ -84,7 +85,7 @@ class PerformancePlan:
 
     def __str__(self) -> str:
         told = [
-            f"{words or f'no {_SETTINGS[name]}'} ({self.reasons[name]})" if name in self.reasons else words
+            f"{words or f'no {SETTINGS[name]}'} ({self.reasons[name]})" if name in self.reasons else words
             for name, words in _tell(self)
         ]
         return f"performance plan: {', '.join(words for words in told if words)}"
@@ -124,8 +125,11 @@ def find_hardware(config: RunConfig, environ: Mapping[str, str]) -> Hardware:
     return Hardware(
         device,
         has_bfloat16(use_cpu=use_cpu),
-        has_flash_attention=device == "cuda" and is_flash_attn_2_available(),
+        # its kernels want the same GPUs as bfloat16, whatever type they compute in
+        has_flash_attention=device == "cuda" and has_bfloat16(use_cpu=False) and is_flash_attn_2_available(),
         has_liger=device == "cuda" and is_liger_kernel_available(),
+        # not on AMD's GPUs, which are "cuda" as well
+        has_tf32=device == "cuda" and is_torch_tf32_available(),
         is_sharded="true" in (environ.get("ACCELERATE_USE_FSDP"), environ.get("ACCELERATE_USE_DEEPSPEED")),
     )
 
@@ -142,7 +146,7 @@ def resolve_plan(
     values: dict[str, Any] = {"precision": precision, **_plan_for(config, hardware, precision)}
     origins, reasons, problems = {"precision": origin}, dict[str, str](), list[Problem]()
     recorded = _read_choices(config, begun)
-    for name, key in _SETTINGS.items():
+    for name, key in SETTINGS.items():
         given, origin = _find_given(config, key)
         if name in (POOLED_LAYER, PADDING_FREE) and config.recipe == FINETUNE:
             values[name] = not _find_obstacle(name, True, hardware, values)
@@ -179,7 +183,7 @@ def _choose_precision(
 
 def _plan_for(config: RunConfig, hardware: Hardware, precision: Precision) -> dict[str, Any]:
     """Return what is best on `hardware` where nobody says anything."""
-    on_cpu, on_cuda = hardware.device == "cpu", hardware.device == "cuda"
+    on_cpu = hardware.device == "cpu"
     is_mixed = precision != "no"
     # it tells documents apart only where a batch is one row
     flashes = hardware.has_flash_attention and is_mixed and config.data.cross_document_attention
@@ -189,9 +193,9 @@ def _plan_for(config: RunConfig, hardware: Hardware, precision: Precision) -> di
         "fused_loss": _plan_loss(config, hardware, precision),
         "compile": False,
         "optim": find_argument(config, "optim"),
-        "liger": hardware.has_liger,
+        "liger": hardware.has_liger and not hardware.is_sharded,
         # what is left in float32 beside bfloat16; without that, float32 was asked for
-        "tf32": on_cuda and precision == "bf16",
+        "tf32": hardware.has_tf32 and precision == "bf16",
         "workers": 0,
         POOLED_LAYER: None,
         PADDING_FREE: None,
@@ -215,8 +219,13 @@ def _find_obstacle(name: str, value: object, hardware: Hardware, chosen: Mapping
     obstacles: Mapping[tuple[str, object], tuple[bool, str]] = {
         ("attention", OWN_ATTENTION): (hardware.device != "cpu", "is for CPUs"),
         ("attention", FLASH): (not hardware.has_flash_attention, "needs a GPU and the package flash-attn"),
-        ("liger", True): (not hardware.has_liger, "needs a GPU and the package liger-kernel"),
-        ("tf32", True): (not (hardware.device == "cuda" and hardware.has_bfloat16), "needs a GPU that has it"),
+        ("liger", True): (
+            not hardware.has_liger or hardware.is_sharded,
+            "needs a model that is whole, to be compared: the launcher shards it"
+            if hardware.has_liger
+            else "needs a GPU and the package liger-kernel",
+        ),
+        ("tf32", True): (not hardware.has_tf32, "needs a GPU that has it"),
         ("fused_loss", True): (
             hardware.is_sharded or chosen["precision"] == "fp16",
             "needs weights that are whole: the launcher shards them"
@@ -249,9 +258,7 @@ def _read_choices(config: RunConfig, begun: Mapping[str, Any]) -> dict[str, Any]
         return {"attention": None, "quick_dropout": False, "fused_loss": loss, "liger": False, "tf32": False} | later
     plan = begun[PERFORMANCE_PLAN]
     before = {name: value for name, value in later.items() if name not in plan}  # a version without that choice
-    return before | {
-        name: plan[name]["value"] for name in _SETTINGS if name in plan and plan[name]["origin"] == PLANNED
-    }
+    return before | {name: plan[name]["value"] for name in SETTINGS if name in plan and plan[name]["origin"] == PLANNED}
 
 
 def _find_given(config: RunConfig, key: str) -> tuple[Any, str]:

@@ -19,13 +19,14 @@ from hfpipe.models.attention import supports
 from hfpipe.models.dropout import quicken_dropout
 from hfpipe.models.fused_head import FusedHead
 from hfpipe.models.layer_stacks import Unsuited
+from hfpipe.models.liger import use_liger
 from hfpipe.models.packed_layers import PAYS_FROM, pack_layers
 from hfpipe.models.pooled_layer import pool_last_layer
 from hfpipe.records.sessions import add_facts
 from hfpipe.training.agreement import written_for_all
 from hfpipe.training.cursor import ROWS_PER_EPOCH
 from hfpipe.training.fused_loss import find_fused_head
-from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, POOLED_LAYER, PerformancePlan
+from hfpipe.training.plan import FLASH, PADDING_FREE, PERFORMANCE_PLAN, PLANNED, POOLED_LAYER, SETTINGS, PerformancePlan
 from hfpipe.training.schedule import Schedule
 from hfpipe.training.session import Session
 from hfpipe.training.trainer import PlannedTrainer
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 # packed are the layers that are computed for all tokens, so the last one is settled before
 _CHANGES_OF_LAYERS: Mapping[str, Callable[[torch.nn.Module], object]] = {
+    "liger": use_liger,
     POOLED_LAYER: pool_last_layer,
     PADDING_FREE: pack_layers,
 }
@@ -84,7 +86,7 @@ def settle_layers(
         except Unsuited as reason:
             rule = f"the layers of this model {reason}"
             if plan.origins.get(name, PLANNED) != PLANNED:
-                raise ConfigError(Problem(place(name), "true", rule, "remove it")) from reason
+                raise ConfigError(Problem(place(SETTINGS[name]), "true", rule, "remove it")) from reason
             plan = _without(plan, name, False, rule)
     return plan
 

@@ -61,8 +61,10 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop where any process was signalled; the last step of an epoch is left to `on_epoch_end`."""
         assert self._watch is not None, "a step that ends has begun"
-        own = torch.tensor([self._watch.received], device=args.device)
-        received = int(self.trainer.accelerator.gather(own).max())
+        received = self._watch.received
+        if args.world_size > 1:  # a process alone need not wait for its device
+            own = torch.tensor([received], device=args.device)
+            received = int(self.trainer.accelerator.gather(own).max())
         if received and not control.should_training_stop:
             self.trainer.stopped_by = received
             if state.global_step % self.trainer.plan.steps_per_epoch:

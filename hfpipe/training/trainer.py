@@ -147,6 +147,16 @@ class PlannedTrainer(Trainer):
             return run_fused(self.fused_head, model, inputs, labels=labels, objective=objective)
         return run_model(model, inputs, rows=len(labels), pooling=self.task.window_pooling)
 
+    @property
+    def _copies_ahead(self) -> bool:
+        """Whether what goes to the device need not wait for what it still computes; other devices have had bugs."""
+        return self.args.device.type == "cuda"
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch on the device, in its own types: DeepSpeed's would round labels that are numbers."""
+        device, ahead = self.args.device, self._copies_ahead
+        return {name: tensor.to(device, non_blocking=ahead) for name, tensor in inputs.items()}
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Return Trainer's loss of a micro-batch, and add it to that of its window."""
         loss = super().training_step(model, inputs, num_items_in_batch)
@@ -167,7 +177,7 @@ class PlannedTrainer(Trainer):
         self.throughput.count(batch_samples)
         own = sum((self.task.objective.count(batch["labels"]) for batch in batch_samples), torch.zeros(()))
         raise_together(self)
-        items = self.accelerator.gather(own.to(device)[None]).sum()
+        items = self.accelerator.gather(own.to(device, non_blocking=self._copies_ahead)[None]).sum()
         return self.numerics.weigh(items, self.step_items)
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:

@@ -17,8 +17,8 @@ from hfpipe.training.settling import weigh_padding
 
 CPU = Hardware("cpu", has_bfloat16=True)
 OLD_CPU = Hardware("cpu", has_bfloat16=False)
-GPU = Hardware("cuda", has_bfloat16=True, has_flash_attention=True, has_liger=True)
-PLAIN_GPU = Hardware("cuda", has_bfloat16=True)
+GPU = Hardware("cuda", has_bfloat16=True, has_flash_attention=True, has_liger=True, has_tf32=True)
+PLAIN_GPU = Hardware("cuda", has_bfloat16=True, has_tf32=True)
 OLD_GPU = Hardware("cuda", has_bfloat16=False, has_flash_attention=True)
 ON_CPU = {"attention": "hfpipe", "quick_dropout": True, "fused_loss": True, "liger": False, "tf32": False}
 ON_GPU = {"attention": None, "quick_dropout": False, "fused_loss": True, "liger": False, "tf32": True}

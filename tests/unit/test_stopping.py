@@ -99,3 +99,20 @@ with heeded_signals("nothing was kept"):
 
 def test_a_command_says_what_comes_after_its_stop() -> None:
     assert run(SAYS_WHAT_COMES) == (130, "stopped by signal 2; nothing was kept\n")
+
+
+UNWINDS = """
+import os, signal, tempfile
+from hfpipe.config.stopping import unwound_at_signals
+with unwound_at_signals(), tempfile.TemporaryDirectory() as folder:
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("went on")
+"""
+
+
+def test_what_a_signal_ends_removes_what_it_has_begun() -> None:
+    code, output = run(UNWINDS)
+    folder, *told = output.splitlines()
+    assert (code, told) == (143, ["", "stopped by signal 15; nothing was kept"])
+    assert not Path(folder).exists()

@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from test_token_store import SEPARATOR, TEXTS, VARIANTS, interrupted_at, present_path, request, same
 
-from hfpipe.data import store_writing
+from hfpipe.data import store_files, store_writing
 from hfpipe.data.corpus import pack_training_blocks
 from hfpipe.data.encoding_documents import DocumentEncoder, build_encoder
 from hfpipe.data.text_store import StoredTexts, TextWriter
@@ -104,6 +105,38 @@ def test_of_several_processes_one_makes_an_entry_and_another_goes_on_where_it_wa
     expected = alone.ids.tobytes() + alone.starts.tobytes() + alone.sizes.tobytes()
     found = [path.read_bytes() for path in tmp_path.glob("found-*")]
     assert found == [expected] * (2 if killed_at else 3)
+
+
+def provide_until_renamed(cache: Path, wanted: StreamRequest, name: str) -> None:
+    def kill(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename" and Path(str(arguments[0])).match(name):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+    TokenStore(cache).provide(wanted)
+
+
+@pytest.mark.parametrize(("name", "calls"), [(".mark.json.*", 11), (".manifest.json.*", 7), ("tokens/.*.partial", 6)])
+def test_a_kill_between_two_files_leaves_none_and_one_before_the_move_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
+) -> None:
+    monkeypatch.setattr("hfpipe.data.encoding_documents.TEXTS_PER_CALL", 10)
+    encoder = DocumentEncoder(encode_until_killed(tmp_path, 0), "H", "characters")
+    wanted = StreamRequest(TEXTS, encoder, SEPARATOR, "train")
+    alone = stream_documents(wanted)
+    monkeypatch.setattr(store_writing, "BYTES_BETWEEN_MARKS", alone.ids.nbytes * 3 // 4)
+    (tmp_path / "calls").unlink()
+    killed = multiprocessing.get_context("fork").Process(target=provide_until_renamed, args=(tmp_path, wanted, name))
+    killed.start()
+    killed.join(30)
+    assert killed.exitcode == -signal.SIGKILL
+    store = TokenStore(tmp_path)
+    same(store.provide(wanted), alone)
+    entry = store.entry(wanted)
+    assert entry is not None
+    assert sorted(path.name for path in entry.iterdir()) == ["ids.bin", "manifest.json", "sizes.bin", "starts.bin"]
+    assert not store_files.staging_of(entry).exists()
+    assert (tmp_path / "calls").stat().st_size == calls
 
 
 def test_what_is_sent_to_another_process_is_mapped_there_and_not_copied(tmp_path: Path) -> None:
