@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.durable import write_whole
+from hfpipe.records.durable import clean_partial_files, write_whole
 
 FOLDER = "block_losses"
 _SCHEMA = pyarrow.schema([("loss", pyarrow.float64()), ("tokens", pyarrow.int64()), ("bytes", pyarrow.float64())])
@@ -36,6 +36,7 @@ def write_block_losses(run_dir: Path, part: str, blocks: BlockLosses) -> None:
     """
     path, content = _path(run_dir, part), io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
+    clean_partial_files(path.parent)  # of a session that was killed here
     arrays = (blocks.losses, blocks.tokens, blocks.byte_counts)
     columns = [pyarrow.array(each, field.type) for each, field in zip(arrays, _SCHEMA, strict=True)]
     pyarrow.parquet.write_table(pyarrow.table(columns, schema=_SCHEMA), content, compression="zstd")

@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from hfpipe.config.sections import MULTI_LABEL, REGRESSION
 from hfpipe.errors import CheckpointError, Problem
-from hfpipe.records.durable import write_whole
+from hfpipe.records.durable import clean_partial_files, write_whole
 
 PREDICTIONS = "predictions"
 """The folder in a run directory."""
@@ -71,6 +71,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         CheckpointError: If they cannot be written, as on a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    clean_partial_files(path.parent)  # of a session that was killed here
     content, schema = io.BytesIO(), _schema(predictions)
     with pyarrow.parquet.ParquetWriter(content, schema, compression="zstd") as writer:
         # group by group: texts of more than 2 GB fit no array

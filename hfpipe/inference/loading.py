@@ -28,7 +28,7 @@ from hfpipe.data.tokens import LengthRule
 from hfpipe.errors import CheckpointError, Problem
 from hfpipe.inference.predict import Treatment, find_problem_type
 from hfpipe.models.adapters import ADAPTER_CONFIG
-from hfpipe.models.allocator import keep_freed_memory
+from hfpipe.models.allocator import keep_freed_memory, limit_kernels
 from hfpipe.models.architectures import CLASSIFIER_CLASSES, LANGUAGE_MODEL_CLASSES, class_names
 from hfpipe.models.attention import supports
 from hfpipe.models.bars import without_weight_bars
@@ -94,6 +94,7 @@ def load_classifier(run_dir: Path, *, must_be_done: bool = True) -> LoadedClassi
     model = _load_model(AutoModelForSequenceClassification, run_dir, torch.float32)
     if model.device.type == "cpu":
         keep_freed_memory()
+        limit_kernels()
         if supports(model):
             model.set_attn_implementation(OWN_ATTENTION)
     with suppress(Unsuited):  # the scores are the same, later

@@ -18,9 +18,10 @@ from accelerate.utils import broadcast
 from transformers import TrainingArguments, set_seed
 
 from hfpipe.config import ModelSettings, RunConfig, change_of
+from hfpipe.config.sections import FINETUNE
 from hfpipe.errors import CheckpointError, HfpipeError, Problem
 from hfpipe.hub.download import fetch_checkpoint
-from hfpipe.models.allocator import keep_freed_memory
+from hfpipe.models.allocator import keep_freed_memory, limit_kernels
 from hfpipe.models.bars import hide_weight_bars
 from hfpipe.models.fingerprints import pin_revisions
 from hfpipe.records.disk import told_by_path
@@ -149,6 +150,8 @@ def open_session(config: RunConfig) -> Session:
     log_above_bars()
     if args.device.type == "cpu":
         keep_freed_memory()
+        if config.recipe == FINETUNE:  # blocks of a language model have one shape
+            limit_kernels()
     transformers.logging.set_verbosity_error()
     hide_weight_bars()
     set_seed(config.training.seed)
