@@ -37,12 +37,8 @@ def fast_float32(device: torch.device) -> Iterator[None]:
     if device.type != "cpu" or torch.get_float32_matmul_precision() != "highest" or not _is_onednn_better():
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
+    with _allowing("medium"):
         yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -51,12 +47,8 @@ def plain_float32() -> Iterator[None]:
 
     For torch's scaled_dot_product_attention, whose many small products take oneDNN 3 to 10 times as long.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
+    with _allowing("highest"):
         yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -81,6 +73,17 @@ def find_product_type() -> torch.dtype | None:
     return None if torch.get_float32_matmul_precision() == "highest" else torch.float32
 
 
+@contextmanager
+def _allowing(precision: str) -> Iterator[None]:
+    """Set what float32 products of the block may be computed in, in torch's words."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @functools.cache
 def _is_onednn_better() -> bool:
     return _MKL_IS_SLOW_ON in _read_cpuinfo() and _keeps_float32()
@@ -91,12 +94,8 @@ def _keeps_float32() -> bool:
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(shape, generator=generator) for shape in ((256, 384), (384, 256)))
     exact = left.double() @ right.double()
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
+    with _allowing("medium"):
         found = left @ right
-    finally:
-        torch.set_float32_matmul_precision(before)
     return bool((found.double() - exact).abs().max() < _FLOAT32_ERROR * exact.abs().max())
 
 
