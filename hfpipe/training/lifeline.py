@@ -19,6 +19,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,25 @@ class Lifeline:
                 _send(line, message)
 
 
+@contextmanager
+def joining_group(checkpoints: Path) -> Iterator[None]:
+    """End this process with a message, where its entry point is ours, if another one ends while the group is made."""
+    try:
+        yield
+    except torch.distributed.DistError:
+        watch = current_watch()
+        if watch is not None:
+            _leave_alone(watch, checkpoints)
+        raise
+
+
+def _leave_alone(watch: SignalWatch, checkpoints: Path) -> None:
+    time.sleep(GRACE_SECONDS)  # the launcher of the other has a signal for this one, and that says why
+    rank, world_size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    message = f"process {rank} of {world_size:,}: another one ended before they had met"
+    watch.leave(LOST, f"{message}; {describe_next(checkpoints)}", speaker=rank)
+
+
 def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
     """Connect the processes of this run, where there are several and their entry point is ours; all have to call it.
 
@@ -207,9 +228,7 @@ def join_lifeline(args: TrainingArguments, checkpoints: Path) -> None:
     try:
         port, number = broadcast(torch.tensor(meeting, dtype=torch.int64, device=args.device)).tolist()
     except RuntimeError:  # what gloo and NCCL raise where a process is gone
-        time.sleep(GRACE_SECONDS)  # its launcher has a signal for the others, and that says why
-        message = f"process {me.rank} of {args.world_size:,}: another one ended before they had met"
-        watch.leave(LOST, f"{message}; {describe_next(checkpoints)}", speaker=me.rank)
+        _leave_alone(watch, checkpoints)
         raise
     if me.rank == 0:
         return

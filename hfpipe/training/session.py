@@ -39,7 +39,7 @@ from hfpipe.records.work import Cut, Work
 from hfpipe.training.agreement import raise_in_all
 from hfpipe.training.arguments import build_arguments
 from hfpipe.training.downloads import download_first
-from hfpipe.training.lifeline import join_lifeline
+from hfpipe.training.lifeline import join_lifeline, joining_group
 from hfpipe.training.plan import PerformancePlan, find_plan
 from hfpipe.training.precision import Precision
 from hfpipe.training.progress import log_above_bars
@@ -145,7 +145,8 @@ def open_session(config: RunConfig) -> Session:
     """
     started = time.monotonic()
     plan = find_plan(config)
-    args = build_arguments(config, plan)
+    with joining_group(config.output_dir / CHECKPOINTS):
+        args = build_arguments(config, plan)
     join_lifeline(args, config.output_dir / CHECKPOINTS)
     log_above_bars()
     if args.device.type == "cpu":

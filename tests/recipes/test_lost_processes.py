@@ -85,8 +85,10 @@ def test_no_thread_of_a_collective_outlives_the_run(settings: Mapping[str, Any],
     assert all(("gloo" in line) == line.startswith("at _leave_group") for line in told), told
 
 
-def test_a_process_that_ends_before_they_have_met_is_told_of(settings: Mapping[str, Any]) -> None:
-    killed = ("listen", [signal.SIGKILL], 0, 1)
+# once the others have found it, and once they are one group
+@pytest.mark.parametrize("function", ["_new_process_group_helper", "listen"])
+def test_a_process_that_ends_before_they_have_met_is_told_of(settings: Mapping[str, Any], function: str) -> None:
+    killed = (function, [signal.SIGKILL], 0, 1)
     ending = run_trial(RECIPE, settings, processes=2, prepare=signal_at, prepare_arguments=killed, timeout_s=60)
     assert ending.codes == (KILLED, 1), ending.output
     assert not ending.traceback
