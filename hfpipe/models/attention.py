@@ -14,6 +14,7 @@ know is refused, never left out. The name is not in saved configs: transformers 
 import inspect
 import re
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -107,9 +108,9 @@ def _attend_by_torch(
     module: nn.Module, states: tuple[torch.Tensor, ...], mask: torch.Tensor | None, options: dict[str, Any]
 ) -> tuple[torch.Tensor, None]:
     query, key, value = states
-    if torch.compiler.is_compiling() or find_product_type() != torch.float32:
-        return sdpa_attention_forward(module, query, key, value, mask, **options)
-    with plain_float32():
+    # of a GPU it is not asked: it cannot be told there once Trainer has switched TF32 on
+    is_slowed = not torch.compiler.is_compiling() and query.is_cpu and find_product_type() == torch.float32
+    with plain_float32() if is_slowed else nullcontext():
         return sdpa_attention_forward(module, query, key, value, mask, **options)
 
 

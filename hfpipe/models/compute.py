@@ -71,7 +71,7 @@ def count_token_cost(model: PreTrainedModel) -> TokenCost:
 def _count_pair_cost(config: PreTrainedConfig, *, but: int) -> float:
     """Return 12 x layers x hidden, the scores and the sums of values, forward and backward; 0 without attention.
 
-    Of so many layers, `but` them, pairs do not count.
+    `but` is how many of the layers do not compare all pairs.
     """
     fields, names = config.to_dict(), config.attribute_map
     layers, hidden, heads = (
